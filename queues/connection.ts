@@ -1,0 +1,146 @@
+import { createPostgresBackend, type JobsOptions, type PostgresConnectionOptions, Queue, Worker } from "bullmq";
+import { Redis } from "ioredis";
+import type pg from "pg";
+
+/**
+ * Where BullMQ keeps its queues: Redis where an address is given, else PostgreSQL. Jobs are alarm clocks: they carry ids
+ * only, may be lost or doubled, and whatever they would have woken is found again by the sweep.
+ */
+export interface QueueBackend {
+  readonly kind: "postgres" | "redis";
+  openQueue(name: string): JobQueue;
+  openWorker(name: string, concurrency: number, handler: (data: unknown) => Promise<void>): void;
+  /** Closes what was opened, workers first. A worker finishes the jobs it has, for as long as `graceMs`. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** What is used of a BullMQ queue, whichever backend is behind it. */
+export interface JobQueue {
+  add(name: string, data: object, options: JobsOptions): Promise<unknown>;
+  getJobCounts(): Promise<Record<string, number>>;
+  close(): Promise<void>;
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+interface JobWorker {
+  close(): Promise<void>;
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+export interface QueueBackendOptions {
+  readonly redisUrl: string | undefined;
+  /** A pool whose search_path is the queue's schema, at least 2 wide for a worker: it keeps one connection to LISTEN. */
+  readonly createPool: (size: number) => pg.Pool;
+  readonly prefix: string;
+  readonly onError: (error: Error) => void;
+}
+
+/**
+ * A killed worker's jobs start again on another within lock + check: 10 s. BullMQ's own defaults take up to a minute.
+ * A job is bounded by its slice (a few seconds) and renews its lock while it runs.
+ */
+const lockDurationMs = 6_000;
+const stalledIntervalMs = 4_000;
+
+/** A job may be started again after a crash as often as it takes: a second run of any of ours is harmless. */
+const stalledCountMaximum = 1_000_000;
+
+export function openQueueBackend(options: QueueBackendOptions): QueueBackend {
+  return options.redisUrl === undefined ? onPostgres(options) : onRedis(options, options.redisUrl);
+}
+
+interface Opened {
+  readonly queues: Map<string, JobQueue>;
+  readonly workers: JobWorker[];
+}
+
+const workerOptions = (concurrency: number) => ({
+  concurrency,
+  lockDuration: lockDurationMs,
+  stalledInterval: stalledIntervalMs,
+  maxStalledCount: stalledCountMaximum,
+  removeOnComplete: { count: 0 },
+  removeOnFail: { count: 100 },
+});
+
+function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): QueueBackend {
+  const opened: Opened = { queues: new Map(), workers: [] };
+  const pools: pg.Pool[] = [];
+  const openPool = (size: number) => {
+    const pool = createPool(size);
+    pools.push(pool);
+    // BullMQ takes a pg.Pool; only its own description of one lacks the words for it.
+    return pool as unknown as PostgresConnectionOptions;
+  };
+  const queuePool = openPool(4);
+  return {
+    kind: "postgres",
+    openQueue: (name) =>
+      openQueueOnce(
+        opened,
+        name,
+        onError,
+        () => new Queue(`${prefix}-${name}`, { connection: queuePool }, createPostgresBackend),
+      ),
+    openWorker: (name, concurrency, handler) => {
+      const options = { connection: openPool(6), ...workerOptions(concurrency) };
+      const worker = new Worker(`${prefix}-${name}`, async (job) => handler(job.data), options, createPostgresBackend);
+      keep(opened, worker, onError);
+    },
+    close: async (graceMs) => {
+      await closeOpened(opened, graceMs);
+      await Promise.all(pools.map(async (pool) => pool.end()));
+    },
+  };
+}
+
+function onRedis({ prefix, onError }: QueueBackendOptions, redisUrl: string): QueueBackend {
+  const opened: Opened = { queues: new Map(), workers: [] };
+  // A producer fails fast: the row is committed, so a wake-up that cannot be queued now is left to the sweep.
+  const producer = new Redis(redisUrl, { maxRetriesPerRequest: 1, enableOfflineQueue: true, commandTimeout: 2_000 });
+  producer.on("error", onError);
+  const consumers: Redis[] = [];
+  return {
+    kind: "redis",
+    openQueue: (name) => openQueueOnce(opened, name, onError, () => new Queue(name, { connection: producer, prefix })),
+    openWorker: (name, concurrency, handler) => {
+      const connection = new Redis(redisUrl, { maxRetriesPerRequest: null, keepAlive: 5_000 });
+      connection.on("error", onError);
+      consumers.push(connection);
+      const worker = new Worker(name, async (job) => handler(job.data), {
+        connection,
+        prefix,
+        ...workerOptions(concurrency),
+      });
+      keep(opened, worker, onError);
+    },
+    close: async (graceMs) => {
+      await closeOpened(opened, graceMs);
+      for (const connection of [...consumers, producer]) connection.disconnect();
+    },
+  };
+}
+
+function openQueueOnce(opened: Opened, name: string, onError: (error: Error) => void, open: () => JobQueue): JobQueue {
+  const existing = opened.queues.get(name);
+  if (existing !== undefined) return existing;
+  const queue = open();
+  queue.on("error", onError);
+  opened.queues.set(name, queue);
+  return queue;
+}
+
+function keep(opened: Opened, worker: JobWorker, onError: (error: Error) => void): void {
+  worker.on("error", onError);
+  opened.workers.push(worker);
+}
+
+/** `worker.close()` waits for ever for a job that hangs, so it is given a time. */
+async function closeOpened({ queues, workers }: Opened, graceMs: number): Promise<void> {
+  const closing = Promise.allSettled(workers.map(async (worker) => worker.close()));
+  const timeUp = new Promise<void>((resolve) => {
+    setTimeout(resolve, graceMs).unref();
+  });
+  await Promise.race([closing, timeUp]);
+  await Promise.allSettled([...queues.values()].map(async (queue) => queue.close()));
+}

@@ -1,0 +1,56 @@
+import { type Logger, pino } from "pino";
+import { openQueueBackend, type QueueBackend } from "../queues/connection.ts";
+import { createWaker, type Waker } from "../queues/waker.ts";
+import type { Config } from "./config.ts";
+import { createPool, type Database, openDatabase } from "./db/database.ts";
+import { createVault, type Vault } from "./encrypt.ts";
+
+/** What every part works with. Made once per process; tests make their own with another clock. */
+export interface Context {
+  readonly config: Config;
+  readonly database: Database;
+  readonly vault: Vault;
+  readonly log: Logger;
+  readonly clock: () => Date;
+  readonly queues: QueueBackend;
+  readonly waker: Waker;
+}
+
+export interface ContextOptions {
+  readonly config: Config;
+  readonly databaseUrl: string;
+  readonly secret: string;
+  readonly clock?: () => Date;
+  readonly log?: Logger;
+}
+
+export function openContext({ config, databaseUrl, secret, clock = () => new Date(), log }: ContextOptions): Context {
+  const logger = log ?? createLogger(config.logLevel);
+  const onQueueError = (error: Error) => logger.warn({ error: error.message }, "queue.trouble");
+  const queues = openQueueBackend({
+    redisUrl: config.redisUrl,
+    createPool: (size) => createPool(databaseUrl, "queue", size),
+    prefix: config.queuePrefix,
+    onError: onQueueError,
+  });
+  return {
+    config,
+    database: openDatabase(createPool(databaseUrl, "application", config.databasePoolSize)),
+    vault: createVault(secret),
+    log: logger,
+    clock,
+    queues,
+    waker: createWaker(queues, onQueueError),
+  };
+}
+
+/** Closes in reverse order, whatever state it is in. Jobs under way get `graceMs` to finish. */
+export async function closeContext(context: Context, graceMs = 30_000): Promise<void> {
+  await context.waker.settled();
+  await context.queues.close(graceMs);
+  await context.database.destroy();
+}
+
+export function createLogger(level: string): Logger {
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+}

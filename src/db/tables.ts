@@ -1,0 +1,346 @@
+import type { ColumnType, Generated } from "kysely";
+
+/** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
+
+/** Written as JSON text, read as the value. */
+type Json<T> = ColumnType<T, string, string>;
+
+export type LeadState =
+  | "received"
+  | "routing"
+  | "held"
+  | "sold"
+  | "unsold"
+  | "duplicate"
+  | "invalid"
+  | "returned"
+  | "erased";
+export type DeliveryState =
+  | "held"
+  | "offered"
+  | "sending"
+  | "delivered"
+  | "rejected"
+  | "failed"
+  | "uncertain"
+  | "declined"
+  | "expired"
+  | "cancelled"
+  | "returned";
+export type WhenBlocked = "next" | "hold";
+export type AccountKind = "funds" | "reserved" | "revenue" | "cash" | "adjustment" | "sms_usage" | "sms_payable";
+
+type JsonObject = Record<string, unknown>;
+
+interface OrganisationRow {
+  id: string;
+  name: string;
+  portalCode: string;
+  timeZone: string;
+  currency: string;
+  smsRateMinor: number;
+  staffEmail: string | null;
+  createdAt: Date;
+}
+
+interface ApiKeyRow {
+  id: string;
+  organisationId: string;
+  name: string;
+  keyLookup: Buffer;
+  keyHash: Buffer;
+  createdAt: Date;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+}
+
+interface ChangeRow {
+  id: string;
+  organisationId: string;
+  changedAt: Date;
+  changedBy: string;
+  objectKind: string;
+  objectId: string;
+  before: Json<JsonObject> | null;
+  after: Json<JsonObject> | null;
+}
+
+interface PartnerRow {
+  id: string;
+  organisationId: string;
+  name: string;
+  type: "introducer" | "partner" | "both";
+  active: boolean;
+  timeZone: string;
+  currency: string;
+  leadValueMinor: number;
+  creditLimitMinor: number;
+  contact: Json<JsonObject>;
+  limits: Json<JsonObject>;
+  schedule: Json<JsonObject> | null;
+  whenClosed: WhenBlocked | null;
+  whenCapped: WhenBlocked | null;
+  whenUnfunded: WhenBlocked | null;
+  alerts: Json<JsonObject>;
+  internet: Json<JsonObject> | null;
+  email: Json<JsonObject> | null;
+  concurrency: number;
+  ratePerMinute: number;
+  spreadSeconds: number;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+interface EndpointRow {
+  partnerId: string;
+  organisationId: string;
+  recent: Generated<string>;
+  pausedUntil: Date | null;
+  pauseReason: string | null;
+  pauseCount: Generated<number>;
+  drainToken: string | null;
+  drainLeasedUntil: Date | null;
+  nextSendAt: Date | null;
+  recheckHoldsAt: Date | null;
+}
+
+export interface LimitUsageRow {
+  organisationId: string;
+  partnerId: string;
+  campaignId: string | null;
+  hourStart: Generated<Date>;
+  hourLeads: Generated<number>;
+  dayStart: Generated<Date>;
+  dayLeads: Generated<number>;
+  daySpendMinor: Generated<number>;
+  weekStart: Generated<Date>;
+  weekLeads: Generated<number>;
+  weekSpendMinor: Generated<number>;
+  monthStart: Generated<Date>;
+  monthLeads: Generated<number>;
+  monthSpendMinor: Generated<number>;
+  totalLeads: Generated<number>;
+}
+
+interface CampaignRow {
+  id: string;
+  organisationId: string;
+  name: string;
+  active: boolean;
+  timeZone: string;
+  saleLimit: number;
+  holdHours: number;
+  whenClosed: WhenBlocked;
+  whenCapped: WhenBlocked;
+  whenUnfunded: WhenBlocked;
+  whenUncertain: "staff" | "next";
+  fields: Json<unknown[]>;
+  duplicates: Json<JsonObject> | null;
+  routing: Json<unknown[]>;
+  version: Generated<number>;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+interface IntakeKeyRow {
+  id: string;
+  organisationId: string;
+  campaignId: string;
+  introducerId: string | null;
+  name: string;
+  keyHash: Buffer;
+  keyEncrypted: string;
+  createdAt: Date;
+  revokedAt: Date | null;
+}
+
+interface RotationRow {
+  groupId: string;
+  organisationId: string;
+  campaignId: string;
+  turns: Json<JsonObject>;
+}
+
+interface LeadRow {
+  id: string;
+  organisationId: string;
+  campaignId: string;
+  intakeKeyId: string | null;
+  introducerId: string | null;
+  source: string | null;
+  state: LeadState;
+  stateReason: Json<JsonObject> | null;
+  fields: Json<JsonObject>;
+  extra: Json<JsonObject>;
+  duplicateOf: string | null;
+  soldCount: Generated<number>;
+  receivedAt: Date;
+  dueAt: Date | null;
+  holdEndsAt: Date;
+  finishedAt: Date | null;
+}
+
+interface ContactRow {
+  leadId: string;
+  position: number;
+  organisationId: string;
+  fields: Json<JsonObject>;
+}
+
+interface LeadKeyRow {
+  organisationId: string;
+  campaignId: string;
+  keyHash: Buffer;
+  leadId: string;
+  receivedAt: Date;
+}
+
+interface IdempotencyKeyRow {
+  organisationId: string;
+  campaignId: string;
+  key: string;
+  contentHash: Buffer;
+  leadId: string;
+  status: number;
+  answer: Json<JsonObject>;
+  createdAt: Date;
+}
+
+interface LeadEventRow {
+  id: string;
+  organisationId: string;
+  leadId: string;
+  happenedAt: Date;
+  kind: string;
+  actor: string;
+  detail: Json<JsonObject>;
+}
+
+interface DecisionRow {
+  id: string;
+  organisationId: string;
+  leadId: string;
+  decidedAt: Date;
+  result: string;
+  explanation: Json<unknown>;
+}
+
+export interface DeliveryRow {
+  id: string;
+  organisationId: string;
+  leadId: string;
+  campaignId: string;
+  partnerId: string;
+  groupId: string | null;
+  state: DeliveryState;
+  dueAt: Date | null;
+  holdUntil: Date | null;
+  holdReason: Json<JsonObject> | null;
+  priceMinor: number;
+  currency: string;
+  reservedAt: Date | null;
+  manual: Generated<boolean>;
+  override: Generated<boolean>;
+  redeliveryOf: "delivered" | "uncertain" | null;
+  claimToken: string | null;
+  sendingSince: Date | null;
+  attemptCount: Generated<number>;
+  tries: Generated<number>;
+  mayHaveArrived: Generated<boolean>;
+  reference: string | null;
+  reason: string | null;
+  createdAt: Date;
+  finishedAt: Date | null;
+}
+
+interface AttemptRow {
+  deliveryId: string;
+  number: number;
+  organisationId: string;
+  channel: string;
+  startedAt: Date;
+  durationMs: number;
+  outcome: "accepted" | "rejected" | "retry" | "broken" | "interrupted";
+  reason: string | null;
+  arrived: "no" | "yes" | "unknown";
+  status: number | null;
+  request: Json<JsonObject> | null;
+  response: Json<JsonObject> | null;
+  retryAt: Date | null;
+}
+
+interface AccountRow {
+  id: string;
+  organisationId: string;
+  kind: AccountKind;
+  partnerId: string | null;
+  currency: string;
+  balanceMinor: Generated<number>;
+}
+
+interface TransactionRow {
+  id: string;
+  organisationId: string;
+  key: string;
+  kind: string;
+  currency: string;
+  occurredAt: Date;
+  partnerId: string | null;
+  leadId: string | null;
+  deliveryId: string | null;
+  reason: string | null;
+  createdBy: string;
+}
+
+interface EntryRow {
+  transactionId: string;
+  accountId: string;
+  organisationId: string;
+  amountMinor: number;
+  currency: string;
+}
+
+interface AlertRow {
+  id: string;
+  organisationId: string;
+  key: string;
+  kind: string;
+  channel: "sms" | "email";
+  recipient: string;
+  partnerId: string | null;
+  leadId: string | null;
+  deliveryId: string | null;
+  detail: Json<JsonObject>;
+  state: "due" | "sent" | "delivered" | "failed";
+  dueAt: Date | null;
+  attemptCount: Generated<number>;
+  providerId: string | null;
+  segments: number | null;
+  error: string | null;
+  createdAt: Date;
+  finishedAt: Date | null;
+}
+
+export interface Tables {
+  organisations: OrganisationRow;
+  apiKeys: ApiKeyRow;
+  changes: ChangeRow;
+  partners: PartnerRow;
+  endpoints: EndpointRow;
+  limitUsage: LimitUsageRow;
+  campaigns: CampaignRow;
+  intakeKeys: IntakeKeyRow;
+  rotations: RotationRow;
+  leads: LeadRow;
+  contacts: ContactRow;
+  leadKeys: LeadKeyRow;
+  idempotencyKeys: IdempotencyKeyRow;
+  leadEvents: LeadEventRow;
+  decisions: DecisionRow;
+  deliveries: DeliveryRow;
+  attempts: AttemptRow;
+  accounts: AccountRow;
+  transactions: TransactionRow;
+  entries: EntryRow;
+  alerts: AlertRow;
+}
