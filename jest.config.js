@@ -10,5 +10,9 @@ export default {
       { jsc: { target: "es2023", parser: { syntax: "typescript" } }, module: { type: "es6" }, sourceMaps: "inline" },
     ],
   },
+  globalSetup: "<rootDir>/test/helpers/global-setup.ts",
+  globalTeardown: "<rootDir>/test/helpers/global-teardown.ts",
+  reporters: ["default", "<rootDir>/test/helpers/skipped-reporter.mjs"],
   testTimeout: 30_000,
+  maxWorkers: 2,
 };
