@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Lookup } from "./address-guard.ts";
 
 /**
  * What every channel is made of. Channels know no database, no queue and no ledger: they turn a lead into a request,
@@ -159,6 +160,8 @@ export interface SettingsProblem {
 export interface SendContext {
   /** `host:port` entries that may be reached although they resolve to a private address. */
   readonly allowHosts: readonly string[];
+  /** Turns a host name into its addresses; the system's resolver where absent. */
+  readonly lookup?: Lookup | undefined;
   /** Sent to the partner with every attempt of one delivery. */
   readonly idempotencyKey: string;
   readonly now: () => Date;
