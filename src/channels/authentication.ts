@@ -1,5 +1,5 @@
 import type { Authentication, SendContext } from "./contract.ts";
-import type { HttpFailure } from "./http-exchange.ts";
+import type { Failure } from "./http-exchange.ts";
 import { failure } from "./http-exchange.ts";
 import type { Token } from "./oauth2-token.ts";
 import { accessToken } from "./oauth2-token.ts";
@@ -26,7 +26,7 @@ export async function authenticate(
   body: string,
   context: SendContext,
   timeoutMs: number,
-): Promise<Credentials | HttpFailure> {
+): Promise<Credentials | Failure> {
   switch (authentication.type) {
     case "none":
       return credentials(body);
@@ -56,7 +56,7 @@ function credentials(body: string, headers: Credentials["headers"] = []): Creden
   return { kind: "credentials", headers, body, token: null };
 }
 
-function basic(username: string, password: string, body: string): Credentials | HttpFailure {
+function basic(username: string, password: string, body: string): Credentials | Failure {
   // RFC 7617 section 2: the first colon ends the user name.
   if (username.includes(":")) return failure("authentication", "A user name for basic authentication has no colon.");
   const encoded = Buffer.from(`${username}:${password}`, "utf8").toString("base64");
@@ -64,9 +64,9 @@ function basic(username: string, password: string, body: string): Credentials | 
 }
 
 /** The fetch goes on for whoever else waits for the same token. */
-async function inTime(token: Promise<Token | HttpFailure>, timeoutMs: number): Promise<Token | HttpFailure> {
+async function inTime(token: Promise<Token | Failure>, timeoutMs: number): Promise<Token | Failure> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<HttpFailure>((resolve) => {
+  const late = new Promise<Failure>((resolve) => {
     const detail = "The token address did not answer in time.";
     timer = setTimeout(() => resolve(failure("timeout", detail)), Math.max(0, timeoutMs));
   });

@@ -18,7 +18,7 @@ export interface HttpExchange {
   readonly maxBodyBytes: number;
 }
 
-export interface HttpAnswer {
+export interface Answer {
   readonly kind: "answer";
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -27,16 +27,16 @@ export interface HttpAnswer {
   readonly unreadable: string | null;
 }
 
-export interface HttpFailure {
+export interface Failure {
   readonly kind: "failure";
   readonly code: FailureCode;
   readonly detail: string;
   readonly arrived: Arrival;
 }
 
-export type Exchanged = HttpAnswer | HttpFailure;
+export type Exchanged = Answer | Failure;
 
-export function failure(code: FailureCode, detail: string, arrived: Arrival = "no"): HttpFailure {
+export function failure(code: FailureCode, detail: string, arrived: Arrival = "no"): Failure {
   return { kind: "failure", code, detail, arrived };
 }
 
@@ -101,7 +101,7 @@ interface Received {
   readonly cut: boolean;
 }
 
-function dispatch(request: HttpExchange, headers: string[], guard: AddressGuard): Promise<Received | HttpFailure> {
+function dispatch(request: HttpExchange, headers: string[], guard: AddressGuard): Promise<Received | Failure> {
   return new Promise((resolve) => {
     const receiver = new Receiver(request.maxBodyBytes, resolve);
     receiver.startTimer(request.timeoutMs);
@@ -123,7 +123,7 @@ type Controller = Dispatcher.DispatchController;
 /** Collects one answer. Settles once: with the answer, when enough of it is there, when it fails, or when time is up. */
 class Receiver implements Dispatcher.DispatchHandler {
   readonly #maxBodyBytes: number;
-  readonly #resolve: (result: Received | HttpFailure) => void;
+  readonly #resolve: (result: Received | Failure) => void;
   #timer: NodeJS.Timeout | undefined;
   /** Set when the request is about to be written: from then on it may have reached the other side. */
   #controller: Controller | null = null;
@@ -133,7 +133,7 @@ class Receiver implements Dispatcher.DispatchHandler {
   #size = 0;
   #settled = false;
 
-  constructor(maxBodyBytes: number, resolve: (result: Received | HttpFailure) => void) {
+  constructor(maxBodyBytes: number, resolve: (result: Received | Failure) => void) {
     this.#maxBodyBytes = maxBodyBytes;
     this.#resolve = resolve;
   }
@@ -178,7 +178,7 @@ class Receiver implements Dispatcher.DispatchHandler {
     else this.#settle(afterSending(error, this.#status !== null, this.#arrived()));
   }
 
-  #settle(result: Received | HttpFailure): void {
+  #settle(result: Received | Failure): void {
     if (this.#settled) return;
     this.#settled = true;
     clearTimeout(this.#timer);
@@ -212,13 +212,13 @@ function joinHeaders(headers: Record<string, string | string[] | undefined>): Re
   return Object.fromEntries(joined);
 }
 
-function beforeSending(error: NodeJS.ErrnoException): HttpFailure {
+function beforeSending(error: NodeJS.ErrnoException): Failure {
   if (error instanceof OutboundError) return failure(error.code, error.message);
   if (error.code === "UND_ERR_INVALID_ARG") return failure("protocol", "The request cannot be put into HTTP.");
   return failure("connect", `The connection failed (${error.code ?? "unknown reason"}).`);
 }
 
-function afterSending(error: NodeJS.ErrnoException, answered: boolean, arrived: Arrival): HttpFailure {
+function afterSending(error: NodeJS.ErrnoException, answered: boolean, arrived: Arrival): Failure {
   const code = error.code ?? "";
   if (code === "UND_ERR_HEADERS_OVERFLOW") return failure("protocol", "The answer's headers are too long.", arrived);
   if (code.startsWith("HPE_") || error.message.startsWith("bad ")) {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { readOutboundUrl } from "./address-guard.ts";
 import type { Authentication, SendContext } from "./contract.ts";
-import type { HttpAnswer, HttpFailure } from "./http-exchange.ts";
+import type { Answer, Failure } from "./http-exchange.ts";
 import { exchange, failure } from "./http-exchange.ts";
 
 type ClientCredentials = Extract<Authentication, { type: "oauth2" }>;
@@ -15,7 +15,7 @@ export interface Token {
 }
 
 interface Entry {
-  readonly result: Promise<Token | HttpFailure>;
+  readonly result: Promise<Token | Failure>;
   /** Null while it is being fetched. */
   token: Token | null;
 }
@@ -36,7 +36,7 @@ const entries = new Map<string, Entry>();
  * new one, fetched once however many ask at the same time. Fails with `authentication` where the server refuses, with
  * the network's failure where it cannot be reached or is out of order; nothing has been sent to the partner then.
  */
-export function accessToken(credentials: ClientCredentials, context: SendContext): Promise<Token | HttpFailure> {
+export function accessToken(credentials: ClientCredentials, context: SendContext): Promise<Token | Failure> {
   const key = keyOf(credentials);
   const known = entries.get(key);
   if (known !== undefined && (known.token === null || context.now().getTime() < known.token.renewAtMs)) {
@@ -49,7 +49,7 @@ export function accessToken(credentials: ClientCredentials, context: SendContext
   return keepWhenGood(key, entry);
 }
 
-async function keepWhenGood(key: string, entry: Entry): Promise<Token | HttpFailure> {
+async function keepWhenGood(key: string, entry: Entry): Promise<Token | Failure> {
   const result = await entry.result;
   if (result.kind === "token") entry.token = result;
   else if (entries.get(key) === entry) entries.delete(key);
@@ -77,7 +77,7 @@ function keyOf({ tokenUrl, clientId, clientSecret, scope, audience }: ClientCred
   return createHash("sha256").update(parts).digest("base64");
 }
 
-async function fetchToken(credentials: ClientCredentials, context: SendContext): Promise<Token | HttpFailure> {
+async function fetchToken(credentials: ClientCredentials, context: SendContext): Promise<Token | Failure> {
   const url = readOutboundUrl(credentials.tokenUrl);
   if (!url.ok) return failure("refused_address", `The token address: ${url.detail}`);
   const form = new URLSearchParams({ grant_type: "client_credentials" });
@@ -137,7 +137,7 @@ const errorAnswer = z.object({
   ]),
 });
 
-function readToken(answer: HttpAnswer, nowMs: number): Token | HttpFailure {
+function readToken(answer: Answer, nowMs: number): Token | Failure {
   if (answer.status === 408 || answer.status === 429 || answer.status >= 500) {
     return failure("connect", `The token address is out of order: it answered ${answer.status}.`);
   }

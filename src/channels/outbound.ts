@@ -148,16 +148,24 @@ function guardedConnector(guard: AddressGuard): buildConnector.connector {
   };
 }
 
-/** Agents keep connections open between requests, and never share one across different allow lists or resolvers. */
-const agents = new Map<Lookup | undefined, Map<string, Agent>>();
+const lookupNumbers = new WeakMap<Lookup, number>();
+let lookupsSeen = 0;
+
+/** Two guards with the same key permit the same: what is kept open under one may be used under the other. */
+export function guardKey(guard: AddressGuard): string {
+  if (guard.lookup === undefined) return guard.allowHosts.join(" ");
+  if (!lookupNumbers.has(guard.lookup)) lookupNumbers.set(guard.lookup, ++lookupsSeen);
+  return `${lookupNumbers.get(guard.lookup)} ${guard.allowHosts.join(" ")}`;
+}
+
+/** Agents keep connections open between requests, and never share one across different guards. */
+const agents = new Map<string, Agent>();
 
 /** The agent whose connections obey this guard; made once per guard. */
 export function agentFor(guard: AddressGuard): Agent {
-  const byAllowList = agents.get(guard.lookup) ?? new Map<string, Agent>();
-  agents.set(guard.lookup, byAllowList);
-  const key = guard.allowHosts.join(" ");
-  const agent = byAllowList.get(key) ?? newAgent(guard);
-  byAllowList.set(key, agent);
+  const key = guardKey(guard);
+  const agent = agents.get(key) ?? newAgent(guard);
+  agents.set(key, agent);
   return agent;
 }
 
@@ -173,7 +181,7 @@ function newAgent(guard: AddressGuard): Agent {
 
 /** Ends every connection; requests still under way fail. The next request starts afresh. */
 export async function closeAgents(): Promise<void> {
-  const open = [...agents.values()].flatMap((byAllowList) => [...byAllowList.values()]);
+  const open = [...agents.values()];
   agents.clear();
   await Promise.all(open.map((agent) => agent.destroy()));
 }

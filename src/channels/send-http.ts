@@ -2,7 +2,7 @@ import { readOutboundUrl } from "./address-guard.ts";
 import type { Credentials } from "./authentication.ts";
 import { authenticate } from "./authentication.ts";
 import type { HttpRequest, Reply, SendContext } from "./contract.ts";
-import type { Exchanged, HttpAnswer, HttpExchange } from "./http-exchange.ts";
+import type { Answer, Exchanged, HttpExchange } from "./http-exchange.ts";
 import { exchange, failure } from "./http-exchange.ts";
 import { dropToken } from "./oauth2-token.ts";
 import { userAgent } from "./user-agent.ts";
@@ -72,7 +72,7 @@ type Hop = Pick<HttpExchange, "method" | "url" | "headers" | "body">;
 
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-function redirectTarget(answer: HttpAnswer): string | null {
+function redirectTarget(answer: Answer): string | null {
   return redirectStatuses.has(answer.status) ? (answer.headers.location ?? null) : null;
 }
 
