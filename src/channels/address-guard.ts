@@ -112,13 +112,12 @@ export function normaliseHost(host: string): string | null {
 }
 
 /** Is this host and port, as typed, among the allowed `host:port` entries? An entry without a port allows nothing. */
-export function isAllowedHost(allowHosts: readonly string[], host: string, port: number): boolean {
-  const typed = normaliseHost(host);
+export function isAllowedHost(allowHosts: readonly string[], typedHost: string, port: number): boolean {
+  const typed = normaliseHost(typedHost);
   if (typed === null) return false;
   return allowHosts.some((entry) => {
-    const colon = entry.lastIndexOf(":");
-    if (colon < 0 || Number(entry.slice(colon + 1)) !== port) return false;
-    return normaliseHost(entry.slice(0, colon)) === typed;
+    const [, host, digits] = /^(.+):(\d+)$/.exec(entry) ?? [];
+    return host !== undefined && Number(digits) === port && normaliseHost(host) === typed;
   });
 }
 
