@@ -141,10 +141,10 @@ export function explainFailure(words: string, dataDirectory: string): EmbeddedPo
 }
 
 function explainFileError(error: unknown, dataDirectory: string): unknown {
-  if (error instanceof EmbeddedPostgresError || !(error instanceof Error)) {
+  if (error instanceof EmbeddedPostgresError) {
     return error;
   }
-  return explainFailure(error.message, dataDirectory) ?? error;
+  return explainFailure(messageOf(error), dataDirectory) ?? error;
 }
 
 function findNativeFolder(): string {
@@ -387,9 +387,9 @@ function ignoreExisting(error: unknown): void {
 }
 
 export function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
+  return typeof error === "object" && error !== null && "code" in error && error.code === code;
 }
 
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error);
 }

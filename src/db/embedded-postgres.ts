@@ -142,7 +142,7 @@ async function becomeOwner(cluster: Cluster, server: RunningServer): Promise<pg.
   session.on("error", () => undefined);
   try {
     await session.connect();
-    if (await lockWithin(session, 2_000)) {
+    if (await lockWithin(session, 1_000)) {
       await createHandoffDatabase(session);
       return session;
     }

@@ -1,11 +1,9 @@
-import { chmod, mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { administer, databaseUrlOf, templateDatabase } from "./database.ts";
-import { reapFolder, reapNow, reapProcess, releaseProcess } from "./reaper.ts";
+import { reapNow, reapProcess, releaseProcess } from "./reaper.ts";
 import { findRedisServer, startRedisServer } from "./redis.ts";
+import { makeTemporaryFolder } from "./temporary-folder.ts";
 
 /**
  * No waiting for the disk: a crash of the machine may lose the run's data. Commits stay synchronous, so a killed server
@@ -15,10 +13,7 @@ const testSettings = { fsync: "off", full_page_writes: "off", max_connections: "
 
 /** Jest calls this once: one PostgreSQL with a migrated template, and one Redis where there is one, for the whole run. */
 export default async function startServers(): Promise<void> {
-  const folder = await mkdtemp(path.join(tmpdir(), "handoff-test-"));
-  // Where root runs the tests, the server runs as somebody else, who has to enter this folder.
-  await chmod(folder, 0o755);
-  reapFolder(folder);
+  const folder = await makeTemporaryFolder();
   try {
     const log = (message: string): void => void process.stderr.write(`${message}\n`);
     const postgres = await startEmbeddedPostgres({ dataDirectory: folder, settings: testSettings, log });

@@ -63,10 +63,15 @@ export function startProcess(command: string, args: readonly string[], options: 
   };
 }
 
-/** Runs one of our TypeScript files, path from the project's root. */
-export function startTypeScript(file: string, args: readonly string[] = [], options: ProcessOptions = {}): TestProcess {
-  const loader = path.join(projectRoot, "test", "helpers", "typescript.mjs");
-  return startProcess(process.execPath, ["--import", loader, path.join(projectRoot, file), ...args], options);
+/** Runs one of our TypeScript files, path from the project's root (or from `root`, another checkout). */
+export function startTypeScript(
+  file: string,
+  args: readonly string[] = [],
+  options: ProcessOptions & { readonly root?: string } = {},
+): TestProcess {
+  const root = options.root ?? projectRoot;
+  const loader = path.join(root, "test", "helpers", "typescript.mjs");
+  return startProcess(process.execPath, ["--import", loader, path.join(root, file), ...args], options);
 }
 
 async function waitForOutput(
