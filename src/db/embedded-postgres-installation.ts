@@ -124,13 +124,14 @@ async function followLink(link: string): Promise<string> {
 
 /** Turns what the system or the server's own words say about files into one sentence and a remedy. */
 export function explainFailure(words: string, dataDirectory: string): EmbeddedPostgresError | null {
-  if (/ENOSPC|No space left on device/.test(words)) {
+  if (/ENOSPC|No space left on device|Check free disk space/.test(words)) {
     return new EmbeddedPostgresError(
       "disk_full",
       `The disk that holds ${dataDirectory} is full: free some space, or set DATA_DIR to a folder on another disk.`,
     );
   }
-  if (/EACCES|EPERM|EROFS|ENOTDIR|Permission denied|Read-only file system/.test(words)) {
+  // Node calls a read-only file system ENOENT when it makes folders.
+  if (/EACCES|EPERM|EROFS|ENOTDIR|Permission denied|Read-only file system|ENOENT.*mkdir/.test(words)) {
     return new EmbeddedPostgresError(
       "not_writable",
       `The data folder ${dataDirectory} cannot be used (${words.trim()}): set DATA_DIR to a folder that this user may write to, ` +
@@ -346,7 +347,13 @@ async function initialise(fresh: string, initdb: string, user: Installation["use
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
   ];
-  await run(initdb, settings, { ...user, cwd: fresh, env: serverEnvironment });
+  await run(initdb, settings, { ...user, cwd: fresh, env: serverEnvironment }).catch((error: unknown) => {
+    const words = messageOf(error);
+    throw (
+      explainFailure(words, path.dirname(fresh)) ??
+      new EmbeddedPostgresError("start_failed", `No database could be made: ${words}`)
+    );
+  });
 }
 
 async function removeLeftovers(folder: string): Promise<void> {
