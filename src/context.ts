@@ -14,6 +14,8 @@ export interface Context {
   readonly clock: () => Date;
   readonly queues: QueueBackend;
   readonly waker: Waker;
+  /** Aborted when the process is to stop: work under way is finished, no more is begun. */
+  readonly stopping: AbortController;
 }
 
 export interface ContextOptions {
@@ -41,11 +43,13 @@ export function openContext({ config, databaseUrl, secret, clock = () => new Dat
     clock,
     queues,
     waker: createWaker(queues, onQueueError),
+    stopping: new AbortController(),
   };
 }
 
 /** Closes in reverse order, whatever state it is in. Jobs under way get `graceMs` to finish. */
 export async function closeContext(context: Context, graceMs = 30_000): Promise<void> {
+  context.stopping.abort();
   await context.waker.settled();
   await context.queues.close(graceMs);
   await context.database.destroy();

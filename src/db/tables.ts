@@ -1,4 +1,13 @@
 import type { ColumnType, Generated } from "kysely";
+import type { Duplicates, RoutingGroup } from "../campaigns/campaign.ts";
+import type { Field } from "../campaigns/fields.ts";
+import type { FieldValue } from "../channels/contract.ts";
+import type { EmailSettings, InternetSettings } from "../channels/settings.ts";
+import type { Limits } from "../partners/limit-windows.ts";
+import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
+import type { Schedule } from "../partners/schedule.ts";
+import type { ConsideredPartner, Turns } from "../routing/choose.ts";
+import type { Reason } from "../routing/reasons.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -31,6 +40,13 @@ export type WhenBlocked = "next" | "hold";
 export type AccountKind = "funds" | "reserved" | "revenue" | "cash" | "adjustment" | "sms_usage" | "sms_payable";
 
 type JsonObject = Record<string, unknown>;
+export type LeadFields = Record<string, FieldValue>;
+
+/** Why a delivery is held, and whether the partner gave up its turn in the rotation for it. */
+export interface HoldReason {
+  readonly reason: Reason;
+  readonly turnPassed: boolean;
+}
 
 interface OrganisationRow {
   id: string;
@@ -75,15 +91,16 @@ interface PartnerRow {
   currency: string;
   leadValueMinor: number;
   creditLimitMinor: number;
-  contact: Json<JsonObject>;
-  limits: Json<JsonObject>;
-  schedule: Json<JsonObject> | null;
+  contact: Json<PartnerContact>;
+  limits: Json<Limits>;
+  schedule: Json<Schedule> | null;
   whenClosed: WhenBlocked | null;
   whenCapped: WhenBlocked | null;
   whenUnfunded: WhenBlocked | null;
-  alerts: Json<JsonObject>;
-  internet: Json<JsonObject> | null;
-  email: Json<JsonObject> | null;
+  alerts: Json<PartnerAlerts>;
+  /** Secrets inside are encrypted. */
+  internet: Json<InternetSettings> | null;
+  email: Json<EmailSettings> | null;
   concurrency: number;
   ratePerMinute: number;
   spreadSeconds: number;
@@ -134,9 +151,9 @@ interface CampaignRow {
   whenCapped: WhenBlocked;
   whenUnfunded: WhenBlocked;
   whenUncertain: "staff" | "next";
-  fields: Json<unknown[]>;
-  duplicates: Json<JsonObject> | null;
-  routing: Json<unknown[]>;
+  fields: Json<Field[]>;
+  duplicates: Json<Duplicates> | null;
+  routing: Json<RoutingGroup[]>;
   version: Generated<number>;
   createdAt: Date;
   updatedAt: Date;
@@ -158,7 +175,7 @@ interface RotationRow {
   groupId: string;
   organisationId: string;
   campaignId: string;
-  turns: Json<JsonObject>;
+  turns: Json<Turns>;
 }
 
 interface LeadRow {
@@ -170,7 +187,7 @@ interface LeadRow {
   source: string | null;
   state: LeadState;
   stateReason: Json<JsonObject> | null;
-  fields: Json<JsonObject>;
+  fields: Json<LeadFields>;
   extra: Json<JsonObject>;
   duplicateOf: string | null;
   soldCount: Generated<number>;
@@ -184,7 +201,7 @@ interface ContactRow {
   leadId: string;
   position: number;
   organisationId: string;
-  fields: Json<JsonObject>;
+  fields: Json<LeadFields>;
 }
 
 interface LeadKeyRow {
@@ -222,7 +239,7 @@ interface DecisionRow {
   leadId: string;
   decidedAt: Date;
   result: string;
-  explanation: Json<unknown>;
+  explanation: Json<ConsideredPartner[]>;
 }
 
 export interface DeliveryRow {
@@ -235,7 +252,7 @@ export interface DeliveryRow {
   state: DeliveryState;
   dueAt: Date | null;
   holdUntil: Date | null;
-  holdReason: Json<JsonObject> | null;
+  holdReason: Json<HoldReason> | null;
   priceMinor: number;
   currency: string;
   reservedAt: Date | null;

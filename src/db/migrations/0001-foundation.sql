@@ -1,6 +1,6 @@
 -- The schema of Handoff. Every table that belongs to an organisation carries organisation_id and a row-level
 -- security policy; the application connects as handoff_app, which owns nothing and cannot bypass the policies.
--- Look-ups that must see all organisations are the named functions at the end, and they return ids only.
+-- Look-ups that must see all organisations are the named functions at the end; they return ids, instants and versions only.
 
 create function current_organisation() returns uuid
   language sql stable parallel safe
@@ -441,10 +441,11 @@ create function find_api_key(lookup bytea) returns table (organisation_id uuid, 
   as $$ select k.organisation_id, k.id from api_keys k where k.key_lookup = lookup $$;
 
 create function find_intake_key(hash bytea)
-  returns table (organisation_id uuid, intake_key_id uuid, campaign_id uuid, introducer_id uuid)
+  returns table (organisation_id uuid, intake_key_id uuid, campaign_id uuid, introducer_id uuid, campaign_version integer)
   language sql stable security definer set search_path = public, pg_temp
-  as $$ select k.organisation_id, k.id, k.campaign_id, k.introducer_id
-        from intake_keys k where k.key_hash = hash and k.revoked_at is null $$;
+  as $$ select k.organisation_id, k.id, k.campaign_id, k.introducer_id, c.version
+        from intake_keys k join campaigns c on c.id = k.campaign_id
+        where k.key_hash = hash and k.revoked_at is null $$;
 
 -- Campaigns with leads to route. One probe of leads_due for each campaign, however long the queue is.
 create function due_campaigns(now timestamptz) returns table (organisation_id uuid, campaign_id uuid, due_since timestamptz)

@@ -1,0 +1,45 @@
+import { sql } from "kysely";
+import { routeLeads } from "../../queues/route-leads.ts";
+import type { Context } from "../context.ts";
+import { inOrganisation } from "../db/database.ts";
+
+/** As many held leads are brought forward at once; the others keep their time, which is no later than before. */
+const mostAtOnce = 5_000;
+
+/**
+ * Brings a partner's held leads forward, in order of arrival and spread out, when something changed that may let it take
+ * them: a payment, a raised limit, other hours, a resumed endpoint. Routing then checks each as ever.
+ */
+export async function recheckHolds(context: Context, partner: { id: string; organisationId: string }): Promise<void> {
+  const now = context.clock();
+  const campaignIds = await inOrganisation(context.database, partner.organisationId, async (transaction) => {
+    const asked = await transaction
+      .updateTable("endpoints")
+      .set({ recheckHoldsAt: null })
+      .where("partnerId", "=", partner.id)
+      .where("recheckHoldsAt", "<=", now)
+      .returning("partnerId")
+      .executeTakeFirst();
+    if (asked === undefined) return [];
+    const { rows } = await sql<{ campaignId: string }>`
+      with waiting as (
+        select d.id, d.lead_id, p.spread_seconds * (row_number() over (order by d.created_at, d.id) - 1) as after_seconds
+        from deliveries d join partners p on p.id = d.partner_id
+        where d.partner_id = ${partner.id} and d.state = 'held'
+        order by d.created_at, d.id limit ${mostAtOnce}
+      ), leads_first as (
+        update leads l set due_at = least(l.due_at, ${now}::timestamptz + make_interval(secs => w.after_seconds))
+        from waiting w where l.id = w.lead_id and l.state in ('held', 'routing')
+        returning l.campaign_id, l.id, l.due_at
+      ), deliveries_too as (
+        update deliveries d set due_at = least(d.due_at, l.due_at)
+        from leads_first l join waiting w on w.lead_id = l.id where d.id = w.id and d.state = 'held'
+      )
+      select distinct campaign_id from leads_first
+    `.execute(transaction);
+    return rows.map((row) => row.campaignId);
+  });
+  for (const campaignId of campaignIds) {
+    context.waker.wake(routeLeads, { organisationId: partner.organisationId, campaignId });
+  }
+}

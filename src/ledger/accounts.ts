@@ -1,0 +1,80 @@
+import type { Database } from "../db/database.ts";
+import { newId } from "../db/id.ts";
+import type { AccountKind } from "../db/tables.ts";
+import { type PartnerAccountKind, type PartnerAccounts, partnerAccountKinds } from "./book.ts";
+
+/** What a partner has, in minor units. `balance` includes what is reserved; a sale needs its price to be available. */
+export interface PartnerFunds {
+  readonly accounts: PartnerAccounts;
+  readonly currency: string;
+  readonly balanceMinor: number;
+  readonly reservedMinor: number;
+}
+
+/** Opens the accounts that a partner needs, in its currency. Once per partner. */
+export async function openPartnerAccounts(
+  transaction: Database,
+  organisationId: string,
+  partnerId: string,
+  currency: string,
+): Promise<void> {
+  const rows = partnerAccountKinds.map((kind) => ({ id: newId(), organisationId, partnerId, kind, currency }));
+  await transaction.insertInto("accounts").values(rows).execute();
+}
+
+/**
+ * Reads partners' funds; with `lock`, so that nobody else moves them before this transaction ends. Accounts are locked in
+ * the order of their ids, after the partners' usage rows, everywhere: two transactions never wait for each other in a ring.
+ */
+export async function readPartnerFunds(
+  transaction: Database,
+  partnerIds: readonly string[],
+  lock: "lock" | "read",
+): Promise<ReadonlyMap<string, PartnerFunds>> {
+  if (partnerIds.length === 0) return new Map();
+  const query = transaction
+    .selectFrom("accounts")
+    .select(["id", "partnerId", "kind", "currency", "balanceMinor"])
+    .where("partnerId", "in", partnerIds)
+    .orderBy("id");
+  const rows = await (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
+  const byPartner = new Map<string, { kind: AccountKind; id: string; currency: string; balanceMinor: number }[]>();
+  for (const { partnerId, ...account } of rows) {
+    if (partnerId === null) continue;
+    const accounts = byPartner.get(partnerId) ?? [];
+    accounts.push(account);
+    byPartner.set(partnerId, accounts);
+  }
+  return new Map([...byPartner].map(([partnerId, accounts]) => [partnerId, toFunds(partnerId, accounts)]));
+}
+
+function toFunds(
+  partnerId: string,
+  rows: readonly { kind: AccountKind; id: string; currency: string; balanceMinor: number }[],
+): PartnerFunds {
+  const account = (kind: PartnerAccountKind) => {
+    const row = rows.find((candidate) => candidate.kind === kind);
+    if (row === undefined)
+      throw new Error(`Partner ${partnerId} has no ${kind} account: openPartnerAccounts was not run.`);
+    return row;
+  };
+  const funds = account("funds");
+  const reserved = account("reserved");
+  return {
+    accounts: {
+      funds: funds.id,
+      reserved: reserved.id,
+      revenue: account("revenue").id,
+      cash: account("cash").id,
+      adjustment: account("adjustment").id,
+    },
+    currency: funds.currency,
+    balanceMinor: funds.balanceMinor + reserved.balanceMinor,
+    reservedMinor: reserved.balanceMinor,
+  };
+}
+
+/** Available = balance + credit limit − reserved. */
+export function availableMinor(funds: PartnerFunds, creditLimitMinor: number): number {
+  return funds.balanceMinor + creditLimitMinor - funds.reservedMinor;
+}

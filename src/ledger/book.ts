@@ -1,0 +1,128 @@
+import { sql } from "kysely";
+import type { Database } from "../db/database.ts";
+import { newId } from "../db/id.ts";
+import type { AccountKind } from "../db/tables.ts";
+
+/**
+ * The ledger: double entry, append only, integers in minor units. The database itself refuses entries that do not sum to
+ * zero, and any change or deletion; it keeps each account's balance at the sum of its entries.
+ */
+
+/** The accounts that every partner has, by kind: { funds, reserved, revenue, cash, adjustment }. */
+export type PartnerAccounts = Readonly<Record<PartnerAccountKind, string>>;
+
+export const partnerAccountKinds = [
+  "funds",
+  "reserved",
+  "revenue",
+  "cash",
+  "adjustment",
+] as const satisfies AccountKind[];
+export type PartnerAccountKind = (typeof partnerAccountKinds)[number];
+
+export interface Movement {
+  /** What this is once for all: the same key is never booked twice. */
+  readonly key: string;
+  readonly kind: TransactionKind;
+  readonly currency: string;
+  readonly partnerId: string | null;
+  readonly leadId: string | null;
+  readonly deliveryId: string | null;
+  readonly reason: string | null;
+  readonly createdBy: string;
+  /** From one account to another; the amount is above zero. */
+  readonly fromAccountId: string;
+  readonly toAccountId: string;
+  readonly amountMinor: number;
+}
+
+export type TransactionKind = "reserve" | "post" | "void" | "reverse" | "payment" | "refund" | "adjustment" | "sms";
+
+/** Books all movements in one statement. A movement of nothing is no movement and leaves no trace. */
+export async function book(
+  transaction: Database,
+  organisationId: string,
+  movements: readonly Movement[],
+  at: Date,
+): Promise<void> {
+  const moving = movements.filter((movement) => movement.amountMinor !== 0);
+  if (moving.length === 0) return;
+  const transactions = moving.map((movement) => ({
+    id: newId(),
+    key: movement.key,
+    kind: movement.kind,
+    currency: movement.currency,
+    partner_id: movement.partnerId,
+    lead_id: movement.leadId,
+    delivery_id: movement.deliveryId,
+    reason: movement.reason,
+    created_by: movement.createdBy,
+    from_account_id: movement.fromAccountId,
+    to_account_id: movement.toAccountId,
+    amount_minor: movement.amountMinor,
+  }));
+  await sql`
+    with given as (
+      select * from jsonb_to_recordset(${JSON.stringify(transactions)}::jsonb) as g (
+        id uuid, key text, kind text, currency text, partner_id uuid, lead_id uuid, delivery_id uuid, reason text,
+        created_by text, from_account_id uuid, to_account_id uuid, amount_minor bigint)
+    ), booked as (
+      insert into transactions
+        (id, organisation_id, key, kind, currency, occurred_at, partner_id, lead_id, delivery_id, reason, created_by)
+      select id, ${organisationId}, key, kind, currency, ${at}, partner_id, lead_id, delivery_id, reason, created_by from given
+    )
+    insert into entries (transaction_id, account_id, organisation_id, amount_minor, currency)
+    select id, from_account_id, ${organisationId}, -amount_minor, currency from given
+    union all
+    select id, to_account_id, ${organisationId}, amount_minor, currency from given
+  `.execute(transaction);
+}
+
+/** What a sale moves, step by step: the price is promised, then paid, or given back. */
+export interface Sale {
+  readonly deliveryId: string;
+  readonly leadId: string;
+  readonly partnerId: string;
+  readonly currency: string;
+  readonly priceMinor: number;
+}
+
+export function reserveMovement(sale: Sale, accounts: PartnerAccounts): Movement {
+  return saleMovement("reserve", sale, accounts.funds, accounts.reserved, null, "system");
+}
+
+export function postMovement(sale: Sale, accounts: PartnerAccounts): Movement {
+  return saleMovement("post", sale, accounts.reserved, accounts.revenue, null, "system");
+}
+
+export function voidMovement(sale: Sale, accounts: PartnerAccounts): Movement {
+  return saleMovement("void", sale, accounts.reserved, accounts.funds, null, "system");
+}
+
+/** Takes a posted sale back by a new transaction; the old one stays as it is. */
+export function reverseMovement(sale: Sale, accounts: PartnerAccounts, reason: string, createdBy: string): Movement {
+  return saleMovement("reverse", sale, accounts.revenue, accounts.funds, reason, createdBy);
+}
+
+function saleMovement(
+  kind: "reserve" | "post" | "void" | "reverse",
+  sale: Sale,
+  fromAccountId: string,
+  toAccountId: string,
+  reason: string | null,
+  createdBy: string,
+): Movement {
+  return {
+    key: `${kind}-${sale.deliveryId}`,
+    kind,
+    currency: sale.currency,
+    partnerId: sale.partnerId,
+    leadId: sale.leadId,
+    deliveryId: sale.deliveryId,
+    reason,
+    createdBy,
+    fromAccountId,
+    toAccountId,
+    amountMinor: sale.priceMinor,
+  };
+}

@@ -1,0 +1,57 @@
+import { parsePhoneNumberFromString } from "libphonenumber-js/max";
+import { z } from "zod";
+import { emailSettingsSchema, internetSettingsSchema } from "../channels/settings.ts";
+import { currencySchema, minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
+import { limitsSchema } from "./limit-windows.ts";
+import { scheduleSchema } from "./schedule.ts";
+
+/** The document of a partner, as the API takes and gives it. Money is in minor units of the partner's currency. */
+
+const phoneSchema = z.string().transform((text, context) => {
+  const phone = parsePhoneNumberFromString(text);
+  if (phone?.isPossible() === true) return phone.number as string;
+  context.addIssue({ code: "custom", message: "must be a phone number with its country code, such as +442079460000" });
+  return z.NEVER;
+});
+
+const contactSchema = z.strictObject({
+  name: z.string().trim().max(200).nullable().default(null),
+  email: z.email("must be an email address").nullable().default(null),
+  phone: phoneSchema.nullable().default(null),
+  /** Where an agent transfers a caller to. */
+  transferPhone: phoneSchema.nullable().default(null),
+});
+
+const alertsSchema = z.strictObject({
+  leadReferredSms: z.boolean().default(false),
+  leadReferredEmail: z.boolean().default(false),
+});
+
+export const partnerTypes = ["introducer", "partner", "both"] as const;
+
+export const partnerSchema = z.strictObject({
+  name: z.string().trim().min(1).max(200),
+  type: z.enum(partnerTypes, `must be one of ${partnerTypes.join(", ")}`).default("partner"),
+  active: z.boolean().default(true),
+  timeZone: timeZoneSchema,
+  currency: currencySchema,
+  leadValue: minorUnitsSchema.default(0),
+  creditLimit: minorUnitsSchema.default(0),
+  contact: contactSchema.prefault({}),
+  limits: limitsSchema.prefault({}),
+  schedule: scheduleSchema.nullable().default(null),
+  /** null: as the campaign says. */
+  whenClosed: whenBlockedSchema.nullable().default(null),
+  whenCapped: whenBlockedSchema.nullable().default(null),
+  whenUnfunded: whenBlockedSchema.nullable().default(null),
+  alerts: alertsSchema.prefault({}),
+  internet: internetSettingsSchema.nullable().default(null),
+  email: emailSettingsSchema.nullable().default(null),
+  concurrency: z.int().min(1).max(100).default(10),
+  ratePerMinute: z.int().min(0).max(100_000).default(0),
+  spreadSeconds: z.int().min(0).max(3600).default(5),
+});
+
+export type PartnerDocument = z.infer<typeof partnerSchema>;
+export type PartnerContact = z.infer<typeof contactSchema>;
+export type PartnerAlerts = z.infer<typeof alertsSchema>;

@@ -1,0 +1,238 @@
+import { takePlace } from "../partners/limit-usage.ts";
+import { assess, type Buyer, type Candidate, judgeReasons, type RoutableLead, type Standing } from "./assess.ts";
+import type { Reason } from "./reasons.ts";
+
+/**
+ * Who gets a lead: the one function that decides. Pure but for `standings` and `turns`, which move on with each place
+ * taken, so that a batch of leads is decided one after the other under one lock.
+ */
+
+export type RoutingMethod = "priority" | "round_robin" | "weighted" | "highest_price";
+
+export interface Group {
+  readonly id: string;
+  readonly method: RoutingMethod;
+  /** At most this many partners of this group get one lead; 0: as many as the campaign lets. */
+  readonly saleLimit: number;
+  readonly candidates: readonly Candidate[];
+}
+
+/** Whose turn it is in a group. `given` counts up with each lead given; `credit` belongs to the weighted method. */
+export type Turns = Record<string, { given: number; credit: number }>;
+
+export interface Market {
+  readonly groups: readonly Group[];
+  /** How many partners may get one lead: 1 is exclusive, 0 is no limit. */
+  readonly saleLimit: number;
+  readonly buyers: ReadonlyMap<string, Buyer>;
+  readonly standings: Map<string, Standing>;
+  readonly turns: Map<string, Turns>;
+}
+
+/** Places that this lead has already: delivered, under way or uncertain. Held deliveries are decided anew. */
+export interface Placed {
+  readonly partnerId: string;
+  readonly groupId: string | null;
+}
+
+/** `not_needed`: it could have had the lead, but enough others have it or come first. */
+export type ChoiceResult = "sent" | "held" | "not_needed" | "blocked" | "excluded";
+
+/** Partners that this lead waits for since an earlier decision, and whether they gave up their turn for it then. */
+export type HeldFor = ReadonlyMap<string, { readonly turnPassed: boolean }>;
+
+/** One line of the explanation: a partner in a group, what was decided, and every reason. */
+export interface ConsideredPartner {
+  readonly groupId: string;
+  readonly partnerId: string;
+  readonly priceMinor: number;
+  readonly result: ChoiceResult;
+  readonly reasons: readonly Reason[];
+}
+
+export interface Hold {
+  readonly candidate: Candidate;
+  readonly until: Date;
+  readonly reason: Reason;
+  /** The partner wants to be waited for, and this was its turn; else the lead waits because nobody can take it now. */
+  readonly turnPassed: boolean;
+}
+
+export interface Choice {
+  readonly sends: readonly Candidate[];
+  readonly holds: readonly Hold[];
+  readonly considered: readonly ConsideredPartner[];
+}
+
+/**
+ * Takes a lead, the places it has already, whom it waits for, and the market; gives whom it is sent to, whom it is held
+ * for, and every partner considered with every reason. Reserves in `market.standings` and `market.turns` as it goes.
+ */
+export function choosePartners(
+  lead: RoutableLead,
+  placed: readonly Placed[],
+  heldFor: HeldFor,
+  market: Market,
+  now: Date,
+): Choice {
+  const sends: Candidate[] = [];
+  const holds: Hold[] = [];
+  const waitable: Hold[] = [];
+  const considered: ConsideredPartner[] = [];
+  const taken = new Map(lead.hadBy);
+  let places = market.saleLimit === 0 ? Number.POSITIVE_INFINITY : market.saleLimit - placed.length;
+
+  for (const group of market.groups) {
+    const turns = turnsOf(market, group.id);
+    let groupPlaces =
+      group.saleLimit === 0
+        ? Number.POSITIVE_INFINITY
+        : group.saleLimit - placed.filter((place) => place.groupId === group.id).length;
+    const assessed = group.candidates.map((candidate) => {
+      const buyer = found(market.buyers, candidate.partnerId);
+      const standing = found(market.standings, candidate.partnerId);
+      const reasons = assess({ ...lead, hadBy: taken }, candidate, buyer, standing, now);
+      return { candidate, buyer, standing, reasons, verdict: judgeReasons(reasons, buyer, now) };
+    });
+    const inTurn = orderCandidates(
+      group.method,
+      assessed.filter(({ verdict }) => verdict.kind !== "excluded"),
+      turns,
+      heldFor,
+    );
+    const couldHaveIt = inTurn.filter(({ verdict }) => verdict.kind === "eligible" || verdict.policy === "hold");
+    const note = (entry: (typeof assessed)[number], result: ChoiceResult) =>
+      considered.push({
+        groupId: group.id,
+        partnerId: entry.candidate.partnerId,
+        priceMinor: entry.candidate.priceMinor,
+        result,
+        reasons: entry.reasons,
+      });
+
+    for (const entry of inTurn) {
+      const { candidate, verdict, buyer, standing } = entry;
+      const hasPlace = places > 0 && groupPlaces > 0;
+      if (verdict.kind === "eligible" && hasPlace) {
+        sends.push(candidate);
+        takeStanding(standing, candidate, buyer, now);
+        taken.set(candidate.partnerId, "sending");
+        places -= 1;
+        groupPlaces -= 1;
+        if (heldFor.get(candidate.partnerId)?.turnPassed !== true)
+          passTurn(group.method, turns, candidate, couldHaveIt);
+        note(entry, "sent");
+      } else if (verdict.kind === "eligible") {
+        note(entry, "not_needed");
+      } else if (verdict.kind === "blocked") {
+        const waits = verdict.policy === "hold" && hasPlace;
+        const hold = { candidate, until: verdict.until, reason: verdict.reason, turnPassed: waits };
+        if (waits) {
+          if (heldFor.get(candidate.partnerId)?.turnPassed !== true)
+            passTurn(group.method, turns, candidate, couldHaveIt);
+          holds.push(hold);
+          taken.set(candidate.partnerId, "held");
+          places -= 1;
+          groupPlaces -= 1;
+        } else if (hasPlace) {
+          waitable.push(hold);
+        }
+        note(entry, waits ? "held" : "blocked");
+      }
+    }
+    for (const entry of assessed) if (entry.verdict.kind === "excluded") note(entry, "excluded");
+  }
+
+  if (sends.length === 0 && holds.length === 0 && placed.length === 0) {
+    const first = soonest(waitable);
+    if (first !== null) return { sends, holds: [first], considered: considered.map((entry) => markHeld(entry, first)) };
+  }
+  return { sends, holds, considered };
+}
+
+type Ordered = { readonly candidate: Candidate };
+
+/** The order in which a group's partners are asked. Where they take turns, the one that the lead waited for has its turn. */
+export function orderCandidates<T extends Ordered>(
+  method: RoutingMethod,
+  entries: readonly T[],
+  turns: Turns,
+  heldFor: HeldFor,
+): T[] {
+  const given = (entry: T) => turns[entry.candidate.partnerId]?.given ?? 0;
+  const leastRecent = (a: T, b: T) => given(a) - given(b);
+  const waitedFor = (entry: T) => (heldFor.has(entry.candidate.partnerId) ? 0 : 1);
+  const waitedForFirst = (a: T, b: T) => waitedFor(a) - waitedFor(b);
+  switch (method) {
+    case "priority":
+      return entries.toSorted((a, b) => a.candidate.priority - b.candidate.priority || leastRecent(a, b));
+    case "highest_price":
+      return entries.toSorted(
+        (a, b) =>
+          b.candidate.priceMinor - a.candidate.priceMinor ||
+          a.candidate.priority - b.candidate.priority ||
+          leastRecent(a, b),
+      );
+    case "round_robin":
+      return entries.toSorted((a, b) => waitedForFirst(a, b) || leastRecent(a, b));
+    case "weighted": {
+      const credit = (entry: T) => (turns[entry.candidate.partnerId]?.credit ?? 0) + entry.candidate.weight;
+      return entries.toSorted((a, b) => waitedForFirst(a, b) || credit(b) - credit(a) || leastRecent(a, b));
+    }
+  }
+}
+
+/**
+ * Notes that `chosen` had its turn. Weighted: each that could have had the lead gains its weight and the chosen one pays
+ * for all, so that in any run of leads each gets its share to within one.
+ */
+export function passTurn(
+  method: RoutingMethod,
+  turns: Turns,
+  chosen: Candidate,
+  couldHaveIt: readonly Ordered[],
+): void {
+  const latest = Math.max(0, ...Object.values(turns).map((turn) => turn.given));
+  const turnOf = (partnerId: string) => {
+    const turn = turns[partnerId] ?? { given: 0, credit: 0 };
+    turns[partnerId] = turn;
+    return turn;
+  };
+  if (method === "weighted") {
+    let total = 0;
+    for (const { candidate } of couldHaveIt) {
+      turnOf(candidate.partnerId).credit += candidate.weight;
+      total += candidate.weight;
+    }
+    turnOf(chosen.partnerId).credit -= total;
+  }
+  turnOf(chosen.partnerId).given = latest + 1;
+}
+
+function takeStanding(standing: Standing, candidate: Candidate, buyer: Buyer, now: Date): void {
+  standing.usage = takePlace(standing.usage, buyer.timeZone, now, candidate.priceMinor);
+  standing.campaignUsage = takePlace(standing.campaignUsage, buyer.timeZone, now, candidate.priceMinor);
+  standing.availableMinor -= candidate.priceMinor;
+}
+
+function turnsOf(market: Market, groupId: string): Turns {
+  const turns = market.turns.get(groupId) ?? {};
+  market.turns.set(groupId, turns);
+  return turns;
+}
+
+function soonest(holds: readonly Hold[]): Hold | null {
+  return holds.reduce<Hold | null>((best, hold) => (best === null || hold.until < best.until ? hold : best), null);
+}
+
+function markHeld(entry: ConsideredPartner, hold: Hold): ConsideredPartner {
+  const { candidate } = hold;
+  const isHeld = entry.groupId === candidate.groupId && entry.partnerId === candidate.partnerId;
+  return isHeld ? { ...entry, result: "held" } : entry;
+}
+
+function found<T>(map: ReadonlyMap<string, T>, id: string): T {
+  const value = map.get(id);
+  if (value === undefined) throw new Error(`Partner ${id} is in the routing but was not loaded.`);
+  return value;
+}

@@ -1,0 +1,158 @@
+import { sql } from "kysely";
+import type { RoutingGroup } from "../campaigns/campaign.ts";
+import type { Database } from "../db/database.ts";
+import type { WhenBlocked } from "../db/tables.ts";
+import { availableMinor, type PartnerFunds, readPartnerFunds } from "../ledger/accounts.ts";
+import { type LimitUsage, unusedUsage } from "../partners/limit-usage.ts";
+import type { Buyer, Standing } from "./assess.ts";
+import type { Group, Market, Turns } from "./choose.ts";
+
+/** What of a campaign routing needs. */
+export interface RoutedCampaign {
+  readonly id: string;
+  readonly saleLimit: number;
+  readonly whenClosed: WhenBlocked;
+  readonly whenCapped: WhenBlocked;
+  readonly whenUnfunded: WhenBlocked;
+  readonly routing: readonly RoutingGroup[];
+}
+
+/** The market and the ledger accounts behind it, as they are now. */
+export interface LoadedMarket extends Market {
+  readonly funds: ReadonlyMap<string, PartnerFunds>;
+}
+
+/**
+ * Loads everything that decides who gets a campaign's leads. With `lock`, nobody else takes or gives back places or money
+ * of these partners until the transaction ends: a decision made on it is exact. Locks are taken in the order usage rows
+ * (by partner and campaign), accounts (by id), rotations.
+ */
+export async function loadMarket(
+  transaction: Database,
+  campaign: RoutedCampaign,
+  partnerIds: readonly string[],
+  lock: "lock" | "read",
+): Promise<LoadedMarket> {
+  const partners = await readBuyers(transaction, partnerIds, campaign);
+  const usage = await readUsage(transaction, partnerIds, campaign.id, lock);
+  const funds = await readPartnerFunds(transaction, partnerIds, lock);
+  const turns = await readTurns(transaction, campaign, lock);
+  const standings = new Map<string, Standing>();
+  for (const [id, { creditLimitMinor }] of partners) {
+    const own = funds.get(id);
+    if (own === undefined) throw new Error(`Partner ${id} has no accounts.`);
+    standings.set(id, {
+      ...usageOf(usage, id, campaign.id, lock),
+      availableMinor: availableMinor(own, creditLimitMinor),
+    });
+  }
+  const buyers = new Map([...partners].map(([id, { buyer }]) => [id, buyer]));
+  return { groups: groupsOf(campaign, partners), saleLimit: campaign.saleLimit, buyers, standings, turns, funds };
+}
+
+/** Every partner named in a campaign's routing, once. */
+export function routedPartnerIds(campaign: RoutedCampaign): readonly string[] {
+  return [...new Set(campaign.routing.flatMap((group) => group.partners.map((row) => row.partnerId)))];
+}
+
+interface LoadedPartner {
+  readonly buyer: Buyer;
+  readonly leadValueMinor: number;
+  readonly creditLimitMinor: number;
+}
+
+async function readBuyers(
+  transaction: Database,
+  partnerIds: readonly string[],
+  campaign: RoutedCampaign,
+): Promise<ReadonlyMap<string, LoadedPartner>> {
+  if (partnerIds.length === 0) return new Map();
+  const rows = await transaction
+    .selectFrom("partners as p")
+    .innerJoin("endpoints as e", "e.partnerId", "p.id")
+    .select(["p.id", "p.active", "p.type", "p.timeZone", "p.currency", "p.limits", "p.schedule", "p.whenClosed"])
+    .select(["p.whenCapped", "p.whenUnfunded", "p.spreadSeconds", "p.leadValueMinor", "p.creditLimitMinor"])
+    .select(["e.pausedUntil", "e.pauseReason"])
+    .select(sql<boolean>`p.internet is not null or p.email is not null`.as("hasDelivery"))
+    .where("p.id", "in", partnerIds)
+    .execute();
+  return new Map(
+    rows.map((row) => {
+      const { leadValueMinor, creditLimitMinor, spreadSeconds, ...rest } = row;
+      const buyer: Buyer = {
+        ...rest,
+        whenClosed: row.whenClosed ?? campaign.whenClosed,
+        whenCapped: row.whenCapped ?? campaign.whenCapped,
+        whenUnfunded: row.whenUnfunded ?? campaign.whenUnfunded,
+        spreadMs: spreadSeconds * 1000,
+      };
+      return [row.id, { buyer, leadValueMinor, creditLimitMinor }];
+    }),
+  );
+}
+
+async function readUsage(
+  transaction: Database,
+  partnerIds: readonly string[],
+  campaignId: string,
+  lock: "lock" | "read",
+): Promise<readonly LimitUsage[]> {
+  if (partnerIds.length === 0) return [];
+  const query = transaction
+    .selectFrom("limitUsage")
+    .selectAll()
+    .where("partnerId", "in", partnerIds)
+    .where((is) => is.or([is("campaignId", "is", null), is("campaignId", "=", campaignId)]))
+    .orderBy("partnerId")
+    .orderBy("campaignId");
+  return (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
+}
+
+async function readTurns(
+  transaction: Database,
+  campaign: RoutedCampaign,
+  lock: "lock" | "read",
+): Promise<Map<string, Turns>> {
+  const query = transaction
+    .selectFrom("rotations")
+    .select(["groupId", "turns"])
+    .where("campaignId", "=", campaign.id)
+    .orderBy("groupId");
+  const rows = await (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
+  return new Map(rows.map((row) => [row.groupId, row.turns]));
+}
+
+function usageOf(rows: readonly LimitUsage[], partnerId: string, campaignId: string, lock: "lock" | "read") {
+  const usage = rows.find((row) => row.partnerId === partnerId && row.campaignId === null);
+  if (usage === undefined) throw new Error(`Partner ${partnerId} has no usage row.`);
+  const inCampaign = rows.find((row) => row.partnerId === partnerId && row.campaignId === campaignId);
+  if (inCampaign === undefined && lock === "lock") {
+    // A row that is not there cannot be locked, and two routers would each count from nothing.
+    throw new Error(
+      `Partner ${partnerId} has no usage row in campaign ${campaignId}: run ensureUsageRows when it joins.`,
+    );
+  }
+  return { usage, campaignUsage: inCampaign ?? unusedUsage(usage.organisationId, partnerId, campaignId) };
+}
+
+function groupsOf(campaign: RoutedCampaign, partners: ReadonlyMap<string, LoadedPartner>): Group[] {
+  return campaign.routing.map((group) => ({
+    id: group.id,
+    method: group.method,
+    saleLimit: group.saleLimit,
+    candidates: group.partners.flatMap((row) => {
+      const partner = partners.get(row.partnerId);
+      if (partner === undefined) return [];
+      const { partnerId, priority, weight, filter, limits } = row;
+      return {
+        groupId: group.id,
+        partnerId,
+        priority,
+        weight,
+        priceMinor: row.price ?? partner.leadValueMinor,
+        filter,
+        limits,
+      };
+    }),
+  }));
+}

@@ -1,0 +1,20 @@
+import { IANAZone } from "luxon";
+import { z } from "zod";
+
+/** Pieces that the documents of several parts share. */
+
+export const timeZoneSchema = z
+  .string()
+  .refine((zone) => IANAZone.isValidZone(zone), {
+    message: "must be a time zone of the IANA database, such as Europe/London",
+  });
+
+export const minorUnitsSchema = z
+  .int("must be a whole number of minor units (1250 is 12.50)")
+  .min(0, "must not be negative");
+
+export const whenBlockedSchema = z.enum(["next", "hold"], "must be next or hold");
+
+export const currencySchema = z
+  .string()
+  .regex(/^[A-Z]{3}$/, "must be a currency code of three capital letters, such as GBP");
