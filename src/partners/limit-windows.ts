@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { clockChangeBetween, dayMs, instantOf, offsetMsAt, weekdayOf } from "./schedule.ts";
+import { clockChangeBetween, dayAt, dayMs, instantOf, offsetMsAt, weekdayOf } from "./local-time.ts";
 
 /**
  * The calendar windows in which a partner's limits count, in the partner's time zone. Windows of one kind follow each
@@ -49,7 +49,7 @@ function hourAt(timeZone: string, atMs: number): Span {
 type Period = Exclude<LimitWindow, "hour" | "total">;
 
 function periodAt(period: Period, timeZone: string, atMs: number): Span {
-  let firstDay = firstDayOf(period, Math.floor((atMs + offsetMsAt(timeZone, atMs)) / dayMs));
+  let firstDay = firstDayOf(period, dayAt(timeZone, atMs));
   // Around a changed midnight the date on the clock may be one off from the window's.
   while (instantOf(timeZone, firstDay * dayMs, "first") > atMs) firstDay = firstDayOf(period, firstDay - 1);
   let nextDay = firstDayAfter(period, firstDay);
