@@ -190,6 +190,7 @@ interface LeadRow {
   fields: Json<LeadFields>;
   extra: Json<JsonObject>;
   duplicateOf: string | null;
+  contentHash: Buffer | null;
   soldCount: Generated<number>;
   receivedAt: Date;
   dueAt: Date | null;
@@ -258,6 +259,7 @@ export interface DeliveryRow {
   reservedAt: Date | null;
   manual: Generated<boolean>;
   override: Generated<boolean>;
+  withdrawn: Generated<boolean>;
   redeliveryOf: "delivered" | "uncertain" | null;
   claimToken: string | null;
   sendingSince: Date | null;

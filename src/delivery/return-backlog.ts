@@ -7,7 +7,7 @@ const mostAtOnce = 500;
 
 /**
  * Takes leads back from a partner that is paused or switched off: those that no attempt was made for go on to the next
- * partner at once; those that the partner may have wait for the end of the pause. Gives the campaigns that have leads to
+ * partner at once; those that the partner may have, or that staff sent there, wait for the end of the pause. Gives the campaigns that have leads to
  * route again.
  */
 export async function returnBacklog(
@@ -18,18 +18,19 @@ export async function returnBacklog(
   return inOrganisation(context.database, partner.organisationId, async (transaction) => {
     const due = await transaction
       .selectFrom("deliveries")
-      .select(["id", "leadId", "campaignId", "priceMinor", "currency", "reservedAt", "attemptCount"])
+      .select(["id", "leadId", "campaignId", "priceMinor", "currency", "reservedAt", "attemptCount", "override"])
       .where("partnerId", "=", partner.id)
       .where("state", "=", "sending")
       .where("dueAt", "<=", now)
       .orderBy("dueAt")
       .limit(mostAtOnce)
       .execute();
-    const untried = due.filter((delivery) => delivery.attemptCount === 0);
-    const tried = due.filter((delivery) => delivery.attemptCount > 0).map((delivery) => delivery.id);
-    if (tried.length > 0) {
+    const mayGoOn = (delivery: (typeof due)[number]) => delivery.attemptCount === 0 && !delivery.override;
+    const untried = due.filter(mayGoOn);
+    const waiting = due.filter((delivery) => !mayGoOn(delivery)).map((delivery) => delivery.id);
+    if (waiting.length > 0) {
       const probeAt = partner.health.pausedUntil ?? new Date(now.getTime() + 3_600_000);
-      await transaction.updateTable("deliveries").set({ dueAt: probeAt }).where("id", "in", tried).execute();
+      await transaction.updateTable("deliveries").set({ dueAt: probeAt }).where("id", "in", waiting).execute();
     }
     if (untried.length === 0) return new Set<string>();
     const leadIds = untried.map((delivery) => delivery.leadId);

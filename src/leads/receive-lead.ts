@@ -35,7 +35,7 @@ export type Intake =
 export async function receiveLead(context: Context, entrance: Entrance, received: ReceivedLead): Promise<Intake> {
   const { campaign } = entrance;
   if (!campaign.active) return { kind: "refused", reason: "campaign_inactive" };
-  const lead = prepareLead(context, entrance, received);
+  const lead = prepareLead(context, campaign, received);
   const intake = await inOrganisation(context.database, campaign.organisationId, async (transaction) => {
     await lockKeys(transaction, lead);
     const earlier = await findEarlier(transaction, campaign, lead);
@@ -50,7 +50,7 @@ export async function receiveLead(context: Context, entrance: Entrance, received
   return intake;
 }
 
-interface PreparedLead {
+export interface PreparedLead {
   readonly id: string;
   readonly receivedAt: Date;
   readonly source: string | null;
@@ -64,26 +64,35 @@ interface PreparedLead {
   readonly idempotencyHash: Buffer | null;
 }
 
-function prepareLead(context: Context, { campaign }: Entrance, received: ReceivedLead): PreparedLead {
+/** Checks and regularises what was sent. Reads nothing from the database. */
+export function prepareLead(context: Context, campaign: IntakeCampaign, received: ReceivedLead): PreparedLead {
   const { contacts: rawContacts, ...raw } = received.raw;
   const normalised = normaliseFields(campaign.fields, raw);
   const contacts = readContacts(campaign.fields, rawContacts);
-  const match = campaign.duplicates?.match ?? [];
-  const keys = matchKeys(campaign.fields, normalised.values, match);
+  const keys = matchKeys(campaign.fields, normalised.values, campaign.duplicates?.match ?? []);
   const hash = (kind: string, value: string) => context.vault.fingerprint(`${campaign.id} ${kind} ${value}`);
   return {
     id: newId(),
     receivedAt: context.clock(),
     source: received.source,
     fields: normalised.values,
-    extra: normalised.extra,
+    extra: normalised.ok ? normalised.extra : { ...normalised.extra, ...refusedValues(normalised.problems, raw) },
     contacts: contacts.contacts,
     problems: [...(normalised.ok ? [] : normalised.problems), ...contacts.problems],
     contentHash: hash("content", canonicalJson(received.raw)),
-    matchHashes: keys.map(({ field, value }) => hash(`field ${field}`, value)),
+    matchHashes: Object.entries(keys).map(([field, value]) => hash(`field ${field}`, value)),
     idempotencyKey: received.idempotencyKey,
     idempotencyHash: received.idempotencyKey === null ? null : hash("idempotency", received.idempotencyKey),
   };
+}
+
+/** What was given for fields that could not be read, kept aside as it came. */
+function refusedValues(
+  problems: readonly FieldProblem[],
+  raw: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const refused = problems.filter(({ field }) => Object.hasOwn(raw, field));
+  return Object.fromEntries(refused.map(({ field }) => [field, raw[field]]));
 }
 
 /**
@@ -110,7 +119,12 @@ interface Earlier {
   readonly duplicateOf: string | null;
 }
 
-async function findEarlier(transaction: Database, campaign: IntakeCampaign, lead: PreparedLead): Promise<Earlier> {
+/** Whether this request was answered before, and of which earlier lead it is a duplicate. */
+export async function findEarlier(
+  transaction: Database,
+  campaign: IntakeCampaign,
+  lead: PreparedLead,
+): Promise<Earlier> {
   const { duplicates } = campaign;
   const sinceContent = new Date(lead.receivedAt.getTime() - sameContentMs);
   const sinceMatch = new Date(lead.receivedAt.getTime() - (duplicates?.days ?? 0) * 86_400_000);
@@ -118,8 +132,8 @@ async function findEarlier(transaction: Database, campaign: IntakeCampaign, lead
   const needed = duplicates?.mode === "all" ? duplicates.match.length : 1;
   const { rows } = await sql<{ contentHash: Buffer | null; answer: IntakeAnswer | null; duplicateOf: string | null }>`
     select i.content_hash, i.answer, coalesce(
-      (select lead_id from lead_keys where campaign_id = ${campaign.id} and key_hash = ${lead.contentHash}
-         and received_at > ${sinceContent} order by received_at limit 1),
+      (select id from leads where campaign_id = ${campaign.id} and content_hash = ${lead.contentHash}
+         and received_at > ${sinceContent} and state not in ('duplicate', 'invalid') order by received_at limit 1),
       (select lead_id from lead_keys where campaign_id = ${campaign.id} and key_hash = any(${lead.matchHashes}::bytea[])
          and received_at > ${sinceMatch} group by lead_id having count(*) >= ${needed} order by min(received_at) limit 1)
     ) as duplicate_of
@@ -153,14 +167,14 @@ async function insertLead(
   const isReceived = answer.status === "received";
   const holdEndsAt = new Date(lead.receivedAt.getTime() + campaign.holdHours * 3_600_000);
   const reason = answer.status === "invalid" ? { code: "invalid", problems: answer.fields } : null;
-  const keyHashes = isReceived ? [lead.contentHash, ...lead.matchHashes] : [];
+  const keyHashes = isReceived ? lead.matchHashes : [];
   await sql`
     with stored as (
       insert into leads (id, organisation_id, campaign_id, intake_key_id, introducer_id, source, state, state_reason,
-        fields, extra, duplicate_of, received_at, due_at, hold_ends_at, finished_at)
+        fields, extra, content_hash, duplicate_of, received_at, due_at, hold_ends_at, finished_at)
       values (${lead.id}, ${organisationId}, ${campaign.id}, ${intakeKeyId}, ${introducerId}, ${lead.source}, ${answer.status},
         ${reason === null ? null : JSON.stringify(reason)}::jsonb, ${JSON.stringify(lead.fields)}::jsonb,
-        ${JSON.stringify(lead.extra)}::jsonb, ${answer.status === "duplicate" ? answer.duplicateOf : null}, ${lead.receivedAt},
+        ${JSON.stringify(lead.extra)}::jsonb, ${lead.contentHash}, ${answer.status === "duplicate" ? answer.duplicateOf : null}, ${lead.receivedAt},
         ${isReceived ? lead.receivedAt : null}, ${holdEndsAt}, ${isReceived ? null : lead.receivedAt})
     ), with_contacts as (
       insert into contacts (lead_id, position, organisation_id, fields)

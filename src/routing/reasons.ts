@@ -10,6 +10,7 @@ export type Reason =
   | { readonly code: "no_delivery_method" }
   | { readonly code: "introduced_it" }
   | { readonly code: "already_had"; readonly state: string }
+  | { readonly code: "sale_limit_reached"; readonly limit: number }
   | { readonly code: "filter_not_matched"; readonly conditions: readonly string[] }
   | { readonly code: "closed"; readonly until: string | null }
   | {
@@ -75,6 +76,10 @@ export function explainReason(reason: Reason): string {
       return "The partner introduced this lead itself.";
     case "already_had":
       return `The partner already had this lead (${reason.state}).`;
+    case "sale_limit_reached":
+      return reason.limit === 1
+        ? "The lead is exclusive and somebody has it."
+        : `The lead has gone to as many partners as the campaign lets (${reason.limit}).`;
     case "filter_not_matched":
       return `The lead does not match the partner's filter: ${reason.conditions.join("; ")}.`;
     case "closed":

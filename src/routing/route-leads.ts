@@ -54,7 +54,7 @@ interface EarlierDelivery {
   readonly holdUntil: Date | null;
   readonly holdReason: HoldReason | null;
   readonly dueAt: Date | null;
-  readonly mayHaveArrived: boolean;
+  readonly withdrawn: boolean;
 }
 
 /** Decides up to `batchSize` due leads in one transaction: claims them, takes places and money, writes what was decided. */
@@ -109,7 +109,7 @@ async function readEarlierDeliveries(
   if (ids.length === 0) return byLead;
   const rows = await transaction
     .selectFrom("deliveries")
-    .select(["id", "leadId", "partnerId", "groupId", "state", "holdUntil", "holdReason", "dueAt", "mayHaveArrived"])
+    .select(["id", "leadId", "partnerId", "groupId", "state", "holdUntil", "holdReason", "dueAt", "withdrawn"])
     .where("leadId", "in", ids)
     .orderBy("id")
     .execute();
@@ -150,7 +150,7 @@ function decide(
   const heldFor: HeldFor = new Map(
     held.map((delivery) => [delivery.partnerId, { turnPassed: delivery.holdReason?.turnPassed ?? false }]),
   );
-  const had = deliveries.filter((delivery) => !notHadStates.includes(delivery.state));
+  const had = deliveries.filter(({ state, withdrawn }) => withdrawn || !notHadStates.includes(state));
   const hadBy = new Map(had.map((delivery) => [delivery.partnerId, delivery.state]));
   const routable = { fields: lead.fields, introducerId: lead.introducerId, hadBy };
   const choice = choosePartners(routable, placed, heldFor, market, now);

@@ -181,6 +181,8 @@ create table leads (
   fields jsonb not null,
   extra jsonb not null default '{}',
   duplicate_of uuid,
+  -- A keyed hash of the whole content as it came; null once erased.
+  content_hash bytea,
   sold_count integer not null default 0,
   received_at timestamptz not null,
   -- When routing has to look at this lead; null when nothing is to be decided.
@@ -192,6 +194,7 @@ create index leads_due on leads (campaign_id, due_at) where due_at is not null;
 create index leads_by_organisation on leads (organisation_id, id);
 create index leads_by_state on leads (organisation_id, state, id);
 create index leads_by_campaign on leads (campaign_id, id);
+create index leads_by_content on leads (campaign_id, content_hash, received_at) where state not in ('duplicate', 'invalid');
 
 -- The contacts of a lead beyond the main one, whose fields are the lead's own.
 create table contacts (
@@ -202,7 +205,7 @@ create table contacts (
   primary key (lead_id, position)
 );
 
--- What makes a lead a duplicate of another: a keyed hash of its whole content, and of each field that the campaign matches.
+-- What makes a lead a duplicate of another: a keyed hash of each field that the campaign matches.
 create table lead_keys (
   organisation_id uuid not null references organisations,
   campaign_id uuid not null references campaigns,
@@ -273,6 +276,8 @@ create table deliveries (
   -- Sent by hand, and whether limits, hours and funds were overridden.
   manual boolean not null default false,
   override boolean not null default false,
+  -- Taken back by staff: routing does not give the partner this lead again.
+  withdrawn boolean not null default false,
   -- A delivery that is sent again returns to this state whatever the partner says, and is never charged again.
   redelivery_of text check (redelivery_of in ('delivered', 'uncertain')),
   claim_token uuid,

@@ -1,0 +1,52 @@
+import type { Database } from "../db/database.ts";
+import { newId } from "../db/id.ts";
+
+export type LeadEventKind = "referred" | "redelivered" | "unreferred" | "resolved" | "erased";
+
+/** Records what staff did to a lead by hand: who, when, and with what reason. */
+export async function recordLeadEvent(
+  transaction: Database,
+  event: {
+    readonly organisationId: string;
+    readonly leadId: string;
+    readonly kind: LeadEventKind;
+    readonly actor: string;
+    readonly detail: Readonly<Record<string, unknown>>;
+  },
+  now: Date,
+): Promise<void> {
+  const { detail, ...rest } = event;
+  await transaction
+    .insertInto("leadEvents")
+    .values({ id: newId(), happenedAt: now, detail: JSON.stringify(detail), ...rest })
+    .execute();
+}
+
+/** Locks a lead and gives it with its campaign's sale limit; null where the organisation has none of that id. */
+export async function lockLead(transaction: Database, leadId: string) {
+  const lead = await transaction
+    .selectFrom("leads as l")
+    .innerJoin("campaigns as c", "c.id", "l.campaignId")
+    .select(["l.id", "l.campaignId", "l.state", "l.fields", "l.introducerId", "l.soldCount", "l.dueAt", "c.saleLimit"])
+    .select(["c.whenClosed", "c.whenCapped", "c.whenUnfunded", "c.routing"])
+    .where("l.id", "=", leadId)
+    .forNoKeyUpdate(["l"])
+    .executeTakeFirst();
+  return lead ?? null;
+}
+
+/** The deliveries of a locked lead, oldest first, with what settling them by hand takes. */
+export async function readDeliveries(transaction: Database, leadId: string) {
+  return transaction
+    .selectFrom("deliveries as d")
+    .innerJoin("partners as p", "p.id", "d.partnerId")
+    .select(["d.id", "d.leadId", "d.campaignId", "d.partnerId", "d.groupId", "d.state", "d.priceMinor", "d.currency"])
+    .select(["d.reservedAt", "d.redeliveryOf", "d.sendingSince", "d.dueAt", "d.withdrawn"])
+    .select(["p.timeZone", "p.name as partnerName", "p.organisationId"])
+    .where("d.leadId", "=", leadId)
+    .orderBy("d.id")
+    .execute();
+}
+
+export type LockedLead = NonNullable<Awaited<ReturnType<typeof lockLead>>>;
+export type LeadDelivery = Awaited<ReturnType<typeof readDeliveries>>[number];

@@ -1,0 +1,104 @@
+import { routeLeads } from "../../queues/route-leads.ts";
+import type { Context } from "../context.ts";
+import { type Database, inOrganisation } from "../db/database.ts";
+import { endSales, type SaleEnd } from "../delivery/end-sales.ts";
+import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
+
+export interface Unreferral {
+  readonly leadId: string;
+  readonly partnerId: string;
+  readonly reason: string | null;
+  /** Whether the lead goes on to other partners. */
+  readonly reroute: boolean;
+}
+
+export type UnreferResult =
+  | { readonly kind: "unreferred"; readonly deliveryId: string }
+  | { readonly kind: "lead_not_found" }
+  | { readonly kind: "delivery_not_found" }
+  /** A request is under way: ask again when it has ended. */
+  | { readonly kind: "under_way" };
+
+const withdrawable: readonly string[] = ["held", "offered", "sending", "delivered", "uncertain"];
+
+/**
+ * Takes a lead back from a partner, delivered or not: the place in the limits and the money go back, and the partner is
+ * not given this lead again by routing. What the partner was sent, it has: telling it is for people.
+ */
+export async function unreferLead(
+  context: Context,
+  organisationId: string,
+  unreferral: Unreferral,
+  actor: string,
+): Promise<UnreferResult> {
+  const now = context.clock();
+  const { leadId, partnerId, reason, reroute } = unreferral;
+  const result = await inOrganisation(context.database, organisationId, async (transaction) => {
+    const lead = await lockLead(transaction, leadId);
+    if (lead === null) return { kind: "lead_not_found" } as const;
+    const deliveries = await readDeliveries(transaction, leadId);
+    const delivery = deliveries.find((row) => row.partnerId === partnerId && withdrawable.includes(row.state));
+    if (delivery === undefined) return { kind: "delivery_not_found" } as const;
+    const withdrawn = await withdraw(transaction, delivery, now);
+    if (!withdrawn) return { kind: "under_way" } as const;
+    const others = deliveries.filter((row) => row.id !== delivery.id && withdrawable.includes(row.state));
+    await moveLeadOn(transaction, lead, wasSold(delivery), others.length, reroute, now);
+    const end = endOf(delivery, reason, actor);
+    if (end !== null) {
+      const partner = { id: partnerId, organisationId, timeZone: delivery.timeZone };
+      await endSales(transaction, partner, [{ sale: delivery, end }], now);
+    }
+    const detail = { deliveryId: delivery.id, partnerId, from: delivery.state, reason, reroute };
+    await recordLeadEvent(transaction, { organisationId, leadId, kind: "unreferred", actor, detail }, now);
+    return { kind: "unreferred", deliveryId: delivery.id, campaignId: lead.campaignId } as const;
+  });
+  if (result.kind !== "unreferred") return result;
+  if (reroute) context.waker.wake(routeLeads, { organisationId, campaignId: result.campaignId });
+  return { kind: "unreferred", deliveryId: result.deliveryId };
+}
+
+/** Gives false when an attempt is under way: its outcome is not known yet. */
+async function withdraw(transaction: Database, delivery: LeadDelivery, now: Date): Promise<boolean> {
+  const state = wasSold(delivery) ? "returned" : "cancelled";
+  const changed = await transaction
+    .updateTable("deliveries")
+    .set({ state, withdrawn: true, dueAt: null, reservedAt: null, redeliveryOf: null, finishedAt: now })
+    .where("id", "=", delivery.id)
+    .where("state", "=", delivery.state)
+    .where("sendingSince", "is", null)
+    .returning("id")
+    .executeTakeFirst();
+  return changed !== undefined;
+}
+
+function wasSold(delivery: LeadDelivery): boolean {
+  return delivery.state === "delivered" || delivery.redeliveryOf === "delivered";
+}
+
+function endOf(delivery: LeadDelivery, reason: string | null, actor: string): SaleEnd | null {
+  if (wasSold(delivery)) return { kind: "reverse", reason: reason ?? "unreferred", by: actor };
+  return delivery.reservedAt === null ? null : { kind: "void" };
+}
+
+async function moveLeadOn(
+  transaction: Database,
+  lead: LockedLead,
+  sold: boolean,
+  others: number,
+  reroute: boolean,
+  now: Date,
+): Promise<void> {
+  const soldCount = lead.soldCount - (sold ? 1 : 0);
+  const ended = soldCount > 0 ? "sold" : sold ? "returned" : "unsold";
+  const stateReason = ended === "unsold" ? JSON.stringify({ code: "unreferred" }) : null;
+  const next =
+    reroute || others > 0
+      ? { state: "routing" as const, stateReason: null, dueAt: reroute ? now : lead.dueAt, finishedAt: null }
+      : { state: ended as "sold" | "returned" | "unsold", stateReason, dueAt: null, finishedAt: now };
+  const isOtherOnlySold = !reroute && others > 0 && soldCount === others;
+  await transaction
+    .updateTable("leads")
+    .set(isOtherOnlySold ? { soldCount } : { ...next, soldCount })
+    .where("id", "=", lead.id)
+    .execute();
+}

@@ -1,0 +1,7 @@
+import { routeLeads } from "../queues/route-leads.ts";
+import { routeDueLeads } from "../src/routing/route-leads.ts";
+import { defineWorker } from "./define-worker.ts";
+
+export const routeLeadsWorker = defineWorker(routeLeads, async (context, { organisationId, campaignId }) => {
+  await routeDueLeads(context, organisationId, campaignId);
+});
