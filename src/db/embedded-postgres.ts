@@ -38,6 +38,8 @@ export interface EmbeddedPostgres {
 /** The lock that says "this data folder has an owner"; its number is only unlike others in the database `postgres`. */
 const ownerLock = 4_801_946;
 const launchAttempts = 10;
+const ownerPollMs = 50;
+const ownerLimitMs = 5_000;
 
 /**
  * Starts the PostgreSQL that npm installed on the database in `dataDirectory`, making that database on first use, or takes
@@ -142,7 +144,7 @@ async function becomeOwner(cluster: Cluster, server: RunningServer): Promise<pg.
   session.on("error", () => undefined);
   try {
     await session.connect();
-    if (await lockWithin(session, 1_000)) {
+    if (await tryLock(session, cluster)) {
       await createHandoffDatabase(session);
       return session;
     }
@@ -162,19 +164,21 @@ async function becomeOwner(cluster: Cluster, server: RunningServer): Promise<pg.
   );
 }
 
-/** The lock of an owner who was just killed is let go a moment later. */
-async function lockWithin(session: pg.Client, limitMs: number): Promise<boolean> {
-  const deadline = Date.now() + limitMs;
-  for (;;) {
+/** An owner who was told to stop finishes what is in flight; one who was killed lets go a moment later. */
+async function tryLock(session: pg.Client, cluster: Cluster): Promise<boolean> {
+  for (let polls = 0; polls * ownerPollMs < ownerLimitMs; polls += 1) {
     const { rows } = await session.query("select pg_try_advisory_lock($1) as taken", [ownerLock]);
     if (rows[0].taken) {
       return true;
     }
-    if (Date.now() > deadline) {
-      return false;
+    if (polls * ownerPollMs === 500) {
+      cluster.log(
+        `The data folder is in use by another Handoff (process ${await findOwner(session)}); waiting for it to stop.`,
+      );
     }
-    await sleep(50);
+    await sleep(ownerPollMs);
   }
+  return false;
 }
 
 async function findOwner(session: pg.Client): Promise<string> {
