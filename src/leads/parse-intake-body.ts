@@ -1,4 +1,5 @@
 import { XMLParser, XMLValidator } from "fast-xml-parser";
+import iconv from "iconv-lite";
 import { cleanText, exactNumber } from "../campaigns/read-field.ts";
 
 /** A body of more bytes is refused with 413. */
@@ -91,26 +92,43 @@ const byteOrderMarks = [
   { bytes: Buffer.from([0xfe, 0xff]), charset: "utf-16be" },
 ];
 
+type Decoder = (bytes: Buffer) => string;
+
 function decode(body: Buffer, charset: string): string {
   const mark = byteOrderMarks.find(({ bytes }) => body.subarray(0, bytes.length).equals(bytes));
-  return decodeAs(body, decoderOf(mark?.charset ?? charset));
+  return decoderOf(mark?.charset ?? charset)(body);
 }
 
-function decoderOf(charset: string): TextDecoder {
-  try {
-    return new TextDecoder(charset, { fatal: true });
-  } catch {
+/** What is sent as ISO 8859-1 or ASCII is Windows-1252 (WHATWG Encoding). */
+const windows1252 = /^(iso-?8859-?1|latin-?1|(us-)?ascii)$/i;
+/** iconv-lite counts these among its charsets. */
+const notCharsets = /^(base64|hex|binary)$/i;
+
+function decoderOf(charset: string): Decoder {
+  if (/^utf-?(8|16(le|be)?)$/i.test(charset)) {
+    const decoder = new TextDecoder(charset.replace(/^utf-?/i, "utf-"), { fatal: true });
+    return (bytes) => {
+      try {
+        return decoder.decode(bytes);
+      } catch {
+        throw badEncoding(charset);
+      }
+    };
+  }
+  if (!iconv.encodingExists(charset) || notCharsets.test(charset)) {
     const given = cleanText(charset).slice(0, 50);
     throw new Refusal(415, "unknown_charset", `The charset ${given} is not known here; utf-8 always is.`);
   }
+  // TextDecoder of Node 20 reads Windows-1252 as Latin 1.
+  return (bytes) => {
+    const text = iconv.decode(bytes, windows1252.test(charset) ? "windows-1252" : charset);
+    if (text.includes("\ufffd")) throw badEncoding(charset);
+    return text;
+  };
 }
 
-function decodeAs(bytes: Buffer, decoder: TextDecoder): string {
-  try {
-    return decoder.decode(bytes);
-  } catch {
-    throw new Refusal(400, "bad_encoding", `The body is not ${decoder.encoding}, as it says or must be.`);
-  }
+function badEncoding(charset: string): Refusal {
+  return new Refusal(400, "bad_encoding", `The body holds bytes that are not ${charset}.`);
 }
 
 /** The XML declaration is read as ASCII, so one that says UTF-16 is mistaken: tools that print to strings do that. */
@@ -144,11 +162,11 @@ function readForm(body: Buffer, charset: string): Collected {
 }
 
 /** Percent-encoding stands for bytes: they are put together before the charset is looked at. */
-function readFormPart(part: string, decoder: TextDecoder): string {
+function readFormPart(part: string, decoder: Decoder): string {
   const bytes = part
     .replaceAll("+", " ")
     .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
-  return cleanText(decodeAs(Buffer.from(bytes, "latin1"), decoder));
+  return cleanText(decoder(Buffer.from(bytes, "latin1")));
 }
 
 /** What comes under one key more than once becomes a list. */
@@ -179,11 +197,11 @@ function readJson(text: string): Collected {
     const position = error instanceof Error ? /at position \d+/.exec(error.message)?.[0] : undefined;
     throw new Refusal(400, "bad_json", `The body is not valid JSON${position ? `: see ${position}` : ""}.`);
   }
-  const value = readValue({ text, at: 0, values: 0 }, 0);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  const json = { text, at: 0, values: 0 };
+  if (peek(json) !== "{") {
     throw new Refusal(400, "not_an_object", "The body must be one JSON object with the fields of a lead.");
   }
-  return Object.assign(emptyObject(), value);
+  return readObject(json, 1);
 }
 
 interface JsonText {
@@ -268,7 +286,7 @@ function readXml(text: string): Collected {
   const roots = elementsOf(parseXml(text));
   const [root] = roots;
   if (root === undefined || roots.length > 1) throw badXml("it must have one root element");
-  const value = valueOf(root.children, 1);
+  const value = contentOf(root.children, 1);
   if (typeof value !== "string") return value;
   if (value.trim() === "") return emptyObject();
   throw new Refusal(400, "not_an_object", "The root element must hold an element for each field of the lead.");
@@ -290,6 +308,7 @@ function parseXml(text: string): unknown {
     parseTagValue: false,
     trimValues: false,
     maxNestedTags: maxDepth,
+    onDangerousProperty: (name) => name,
     entityDecoder,
   });
   try {
@@ -341,7 +360,7 @@ function entriesOf(nodes: unknown): [string, unknown][] {
   return Array.isArray(nodes) ? nodes.flatMap((node: unknown) => Object.entries(node ?? {})) : [];
 }
 
-function valueOf(nodes: unknown, depth: number): string | Collected {
+function contentOf(nodes: unknown, depth: number): string | Collected {
   if (depth > maxDepth) throw tooDeep();
   const text = cleanText(
     entriesOf(nodes)
@@ -351,7 +370,7 @@ function valueOf(nodes: unknown, depth: number): string | Collected {
   const elements = elementsOf(nodes);
   if (elements.length === 0) return text;
   const object = emptyObject();
-  for (const element of elements) collect(object, cleanText(element.name), valueOf(element.children, depth + 1));
+  for (const element of elements) collect(object, cleanText(element.name), contentOf(element.children, depth + 1));
   if (text.trim() !== "") object["#text"] = text.trim();
   return object;
 }
