@@ -1,10 +1,10 @@
 import { forgetTokens } from "./oauth2-token.ts";
-import { closeAgents } from "./outbound.ts";
+import { closeConnections } from "./outbound.ts";
 import { closeMailPools } from "./send-mail.ts";
 
 /** Ends every connection to partners, token servers and mail servers. For shutdown, when nothing is under way any more. */
 export async function closeOutbound(): Promise<void> {
   forgetTokens();
   closeMailPools();
-  await closeAgents();
+  await closeConnections();
 }

@@ -221,8 +221,8 @@ function beforeSending(error: NodeJS.ErrnoException): Failure {
 function afterSending(error: NodeJS.ErrnoException, answered: boolean, arrived: Arrival): Failure {
   const code = error.code ?? "";
   if (code === "UND_ERR_HEADERS_OVERFLOW") return failure("protocol", "The answer's headers are too long.", arrived);
-  if (code.startsWith("HPE_") || error.message.startsWith("bad ")) {
-    // An answer that stops inside its body is a parse error to undici where the body has no stated end.
+  if (error.name === "HTTPParserError" || error.message.startsWith("bad ") || code.startsWith("UND_ERR_RES_")) {
+    // Once the answer has begun, what does not parse is where it broke off.
     if (answered) return failure("cut_off", "The answer broke off.", arrived);
     return failure("protocol", "The answer is not HTTP.", arrived);
   }

@@ -29,6 +29,9 @@ export type Connected =
   | { readonly ok: true; readonly socket: Socket }
   | { readonly ok: false; readonly error: OutboundError };
 
+/** Every connection that is open or being opened: an agent does not know of the latter. */
+const sockets = new Set<Socket>();
+
 /** Opens a TCP connection to a host that the guard permits, within ten seconds. Refusals and failures are values. */
 export async function connectGuarded(guard: AddressGuard, host: string, port: number): Promise<Connected> {
   const startedMs = performance.now();
@@ -46,7 +49,7 @@ function notConnected(code: FailureCode, detail: string): Connected {
 async function withinConnectTimeout<T>(promise: Promise<T>): Promise<T | null> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), connectTimeoutMs);
+    timer = setTimeout(() => resolve(null), connectTimeoutMs).unref();
   });
   return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
@@ -61,6 +64,7 @@ function openSocket(
     // A literal address is never looked up; a name gets the addresses that were checked, tried in turn (RFC 8305).
     const lookup = answerWith(addresses);
     const socket = connect({ host, port, lookup, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+    sockets.add(socket);
     const timer = setTimeout(() => {
       socket.destroy(new OutboundError("timeout", `No connection to ${host} port ${port} within 10 seconds.`));
     }, timeoutMs);
@@ -68,11 +72,12 @@ function openSocket(
       clearTimeout(timer);
       resolve({ ok: true, socket });
     });
-    // Stays on: between here and the new owner's first listener an error must not end the process.
-    socket.on("error", (error) => {
+    socket.once("close", () => {
       clearTimeout(timer);
-      resolve({ ok: false, error: connectError(error, host, port) });
+      sockets.delete(socket);
     });
+    // Stays on: between here and the new owner's first listener an error must not end the process.
+    socket.on("error", (error) => resolve({ ok: false, error: connectError(error, host, port) }));
   });
 }
 
@@ -139,10 +144,11 @@ function guardedConnector(guard: AddressGuard): buildConnector.connector {
       if (!result.ok) return callback(result.error, null);
       if (protocol !== "https:") return callback(null, result.socket);
       const servername = isIP(hostname) ? "" : hostname.replace(/\.$/, "");
+      // On failure undici gives no second argument, whatever its types say.
       secure({ ...options, servername, httpSocket: result.socket }, (error, socket) => {
-        if (socket !== null) return callback(null, socket);
+        if (!error) return callback(null, socket);
         result.socket.destroy();
-        callback(tlsError(error ?? new Error("The handshake failed without a reason."), hostname), null);
+        callback(tlsError(error, hostname), null);
       });
     });
   };
@@ -179,9 +185,10 @@ function newAgent(guard: AddressGuard): Agent {
   });
 }
 
-/** Ends every connection; requests still under way fail. The next request starts afresh. */
-export async function closeAgents(): Promise<void> {
+/** Ends every connection, mail's too; requests still under way fail. The next request starts afresh. */
+export async function closeConnections(): Promise<void> {
   const open = [...agents.values()];
   agents.clear();
   await Promise.all(open.map((agent) => agent.destroy()));
+  for (const socket of sockets) socket.destroy(new OutboundError("connect", "Handoff is shutting down."));
 }
