@@ -203,7 +203,9 @@ function prepare(document: Document): void {
       if (isElement(node) || isPlainAttribute(node)) unifyNamespace(node);
     }
     if (positions.size > maximumNodes || next.depth > maximumDepth)
-      throw new UnreadableAnswer(`the answer has more than ${maximumNodes} parts, or is more than ${maximumDepth} deep`);
+      throw new UnreadableAnswer(
+        `the answer has more than ${maximumNodes} parts, or is more than ${maximumDepth} deep`,
+      );
     for (let child = next.node.lastChild; child !== null; child = child.previousSibling)
       open.push({ node: child, depth: next.depth + 1 });
   }

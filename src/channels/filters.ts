@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { parsePhoneNumberFromString, type PhoneNumber } from "libphonenumber-js";
+import { type PhoneNumber, parsePhoneNumberFromString } from "libphonenumber-js";
 import { filters as builtIn, toValue } from "liquidjs";
 import { DateTime } from "luxon";
 import { Decimal } from "./places.ts";

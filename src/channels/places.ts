@@ -5,7 +5,7 @@ import { MarkupScanner } from "./markup-scanner.ts";
  * escapes each value for where it stands, so that reading the result gives exactly the value back and no lead can
  * break out. What a place refuses depends on the template alone, never on a lead's value.
  */
-export const placeNames = ["json", "xml", "html", "form", "url", "header", "subject", "text"] as const;
+export const placeNames = ["json", "xml", "html", "form", "url", "line", "text"] as const;
 export type PlaceName = (typeof placeNames)[number];
 
 /** An amount with its decimal places, such as `12.50`: a number where a number can stand, else text. */
@@ -22,7 +22,14 @@ export class Decimal {
   }
 }
 
-export type Printable = string | number | boolean | null | Decimal | readonly Printable[] | { [key: string]: Printable };
+export type Printable =
+  | string
+  | number
+  | boolean
+  | null
+  | Decimal
+  | readonly Printable[]
+  | { [key: string]: Printable };
 
 export interface Place {
   /** Text of the template itself: taken as it is. */
@@ -47,9 +54,7 @@ export function openPlace(name: PlaceName): Place {
       return new FormPlace();
     case "url":
       return new UrlPlace();
-    case "header":
-      return new EscapingPlace(headerValue, (text) => text.trim());
-    case "subject":
+    case "line":
       return new EscapingPlace(oneLine, (text) => oneLine(text).trim());
     case "text":
       return new EscapingPlace((text) => text);
@@ -62,8 +67,8 @@ class EscapingPlace implements Place {
   readonly #escape: (text: string) => string;
   readonly #finish: (text: string) => string;
 
-  constructor(escape: (text: string) => string, finish: (text: string) => string = (text) => text) {
-    this.#escape = escape;
+  constructor(escapeValue: (text: string) => string, finish: (text: string) => string = (text) => text) {
+    this.#escape = escapeValue;
     this.#finish = finish;
   }
 
@@ -208,7 +213,8 @@ class UrlPlace implements Place {
 function asText(value: Printable): string {
   if (value === null) return "";
   if (value instanceof Decimal) return value.toString();
-  if (typeof value === "object") throw new PlaceError("a whole list or group cannot be printed here: name one value of it");
+  if (typeof value === "object")
+    throw new PlaceError("a whole list or group cannot be printed here: name one value of it");
   return String(value);
 }
 
@@ -273,13 +279,9 @@ function percentEncode(text: string): string {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const controls = /[\0-\x1f\x7f-\x9f\u2028\u2029]+/g;
 
+/** A header of HTTP or mail, or a subject: whatever could end the line or the text (RFC 9110, section 5.5) is a blank. */
 function oneLine(text: string): string {
   return text.replace(controls, " ");
-}
-
-/** RFC 9110, section 5.5 leaves only ASCII without doubt: other characters are percent-encoded as UTF-8. */
-function headerValue(text: string): string {
-  return oneLine(text).replace(/[^ -~]+/g, percentEncode);
 }
 
 function misplaced(because: string): PlaceError {

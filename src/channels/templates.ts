@@ -1,4 +1,14 @@
-import { analyzeSync, Context, Drop, Liquid, LiquidError, type Template, toValue, toValueSync, Variable } from "liquidjs";
+import {
+  analyzeSync,
+  Context,
+  Drop,
+  Liquid,
+  LiquidError,
+  type Template,
+  toValue,
+  toValueSync,
+  Variable,
+} from "liquidjs";
 import { BoundedCache } from "./bounded-cache.ts";
 import type { TemplateVariables } from "./contract.ts";
 import { templateFilters } from "./filters.ts";
@@ -6,7 +16,9 @@ import { Decimal, openPlace, type Place, PlaceError, type PlaceName, type Printa
 
 export type { PlaceName } from "./places.ts";
 
-export type RenderedText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string };
+export type RenderedText =
+  | { readonly ok: true; readonly text: string }
+  | { readonly ok: false; readonly reason: string };
 
 /** Longer templates are refused when settings are saved. */
 export const maximumTemplateLength = 65_536;

@@ -1,0 +1,40 @@
+import { DOMParser } from "@xmldom/xmldom";
+import { XMLValidator } from "fast-xml-parser";
+
+/**
+ * Why a rendered body cannot be sent as XML, or null. Cheap enough for every attempt: values are escaped where they are
+ * printed, so what is left to find is a template whose tags do not match in one of its branches.
+ */
+export function xmlProblem(body: string): string | null {
+  if (/<!DOCTYPE/i.test(body)) return "the body must not have a DOCTYPE";
+  const encoding = /^<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)["']/.exec(body)?.[1];
+  if (encoding !== undefined && encoding.toLowerCase() !== "utf-8")
+    return "the body is sent as UTF-8: its XML declaration must not name another encoding";
+  const valid = XMLValidator.validate(body);
+  return valid === true ? null : notXml(`line ${valid.err.line} of the result`);
+}
+
+/** As `xmlProblem`, and more exact at several times the cost: for when settings are saved. */
+export function strictXmlProblem(body: string): string | null {
+  // What xmldom lets pass although XML 1.0 does not: bare ampersands, control characters and `]]>` in text.
+  const problem = xmlProblem(body);
+  if (problem !== null) return problem;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  if (/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(body)) return notXml("it holds a control character");
+  try {
+    new DOMParser({ onError: stop }).parseFromString(body, "text/xml");
+    return null;
+  } catch (error) {
+    return notXml(error instanceof Stop ? error.message : "its elements do not match");
+  }
+}
+
+class Stop extends Error {}
+
+function stop(_level: string, message: string): never {
+  throw new Stop(message);
+}
+
+function notXml(why: string): string {
+  return `the rendered body is not well-formed XML (${why})`;
+}
