@@ -240,15 +240,14 @@ describe("the mail catcher", () => {
 
 describe("the SMS catcher", () => {
   /** Twilio's own client, pointed at our server. */
-  class LocalClient extends twilio.RequestClient {
-    override request<Data>(options: Parameters<twilio.RequestClient["request"]>[0]) {
-      return super.request<Data>(
-        Object.assign(options, { uri: options.uri.replace("https://api.twilio.com", receivers.sms.url) }),
-      );
-    }
-  }
-  const client = (token: string = demoAccount.authToken) =>
-    twilio(demoAccount.accountSid, token, { httpClient: new LocalClient() });
+  const client = (token: string = demoAccount.authToken) => {
+    const httpClient = new twilio.RequestClient();
+    httpClient.axios.interceptors.request.use((config) => {
+      config.url = config.url?.replace("https://api.twilio.com", receivers.sms.url) ?? "";
+      return config;
+    });
+    return twilio(demoAccount.accountSid, token, { httpClient });
+  };
   const message = { to: "+447700900123", from: "+442079460000", body: "A lead for you: Zoë, +447700900001" };
 
   test("takes a text from Twilio's own client and answers as Twilio does", async () => {
