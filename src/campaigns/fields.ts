@@ -103,7 +103,7 @@ export const fieldSchema = z.discriminatedUnion(
         .array(choiceSchema)
         .min(1, "must hold at least one choice")
         .max(500, "must hold at most 500 choices")
-        .refine((choices) => new Set(choices.map(foldChoice)).size === choices.length, {
+        .refine((choices) => new Set(choices.map(foldCase)).size === choices.length, {
           error: "must differ from each other in more than capital letters",
         }),
     }),
@@ -128,7 +128,7 @@ export const fieldsSchema = z
     });
   });
 
-/** What two spellings of one choice have in common. */
-export function foldChoice(choice: string): string {
-  return choice.normalize("NFC").toLowerCase();
+/** What two spellings of one text have in common. */
+export function foldCase(text: string): string {
+  return text.normalize("NFC").toLowerCase();
 }

@@ -1,7 +1,7 @@
 import { domainToASCII } from "node:url";
 import { isSupportedCountry, parsePhoneNumberFromString } from "libphonenumber-js";
 import type { FieldValue } from "../channels/contract.ts";
-import { type Field, foldChoice } from "./fields.ts";
+import { type Field, foldCase } from "./fields.ts";
 
 export const problemCodes = [
   "required",
@@ -262,8 +262,8 @@ function readBoolean(given: string | number | boolean): Reading {
 }
 
 function readChoice(field: FieldOf<"choice">, text: string): Reading {
-  const folded = foldChoice(text);
-  const choice = field.choices.find((declared) => foldChoice(declared) === folded);
+  const folded = foldCase(text);
+  const choice = field.choices.find((declared) => foldCase(declared) === folded);
   if (choice !== undefined) return { value: choice };
   const shown = field.choices.slice(0, 20).join(", ");
   const more = field.choices.length > 20 ? ` and ${field.choices.length - 20} more` : "";
