@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import { createTransport } from "nodemailer";
+import { z } from "zod";
 import type { FailureCode, MailRequest, Reply, SendContext, SmtpServer } from "./contract.ts";
 import type { Exchanged, Failure } from "./http-exchange.ts";
 import { failure } from "./http-exchange.ts";
@@ -104,11 +105,13 @@ function answer(response: string, rejected: number): Exchanged {
   return { kind: "answer", status, headers: {}, body: kept, truncated: kept !== body, unreadable: null };
 }
 
-type SmtpError = NodeJS.ErrnoException & {
-  readonly response?: unknown;
-  readonly responseCode?: unknown;
-  readonly originalCode?: unknown;
-};
+/** What nodemailer puts on an error; a field of another kind counts as absent. */
+const smtpError = z.object({
+  code: z.string().catch(""),
+  response: z.string().nullable().catch(null),
+  responseCode: z.number().nullable().catch(null),
+  originalCode: z.string().nullable().catch(null),
+});
 
 const failureOfCode: Readonly<Record<string, readonly [FailureCode, string]>> = {
   EABORT: ["timeout", "The mail server did not take the mail in time."],
@@ -121,14 +124,12 @@ const failureOfCode: Readonly<Record<string, readonly [FailureCode, string]>> = 
 
 function failedSend(error: unknown, smtp: SmtpServer, arrived: "no" | "unknown"): Exchanged {
   if (error instanceof OutboundError) return failure(error.code, error.message, arrived);
-  if (!(error instanceof Error)) return failure("protocol", "The mail could not be sent.", arrived);
-  const { code = "", response, responseCode, originalCode } = error as SmtpError;
-  const status = typeof responseCode === "number" ? responseCode : null;
-  if (code === "EAUTH" && (status === null || status >= 500)) {
+  const { code, response, responseCode, originalCode } = smtpError.parse(error);
+  if (code === "EAUTH" && (responseCode === null || responseCode >= 500)) {
     return failure("authentication", "The mail server did not accept our user name and password.", arrived);
   }
-  if (status !== null && typeof response === "string") return answer(response, 0);
-  if (code === "ESOCKET" && typeof originalCode === "string") return socketFailure(originalCode, smtp, arrived);
+  if (responseCode !== null && response !== null) return answer(response, 0);
+  if (code === "ESOCKET" && originalCode !== null) return socketFailure(originalCode, smtp, arrived);
   const [failureCode, detail] = failureOfCode[code] ?? [
     "protocol",
     `The mail could not be sent (${code || "unknown"}).`,

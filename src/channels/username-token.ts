@@ -30,7 +30,8 @@ export function addUsernameToken(envelope: string, token: UsernameToken, created
     return { ok: false, detail: "The body is not a SOAP envelope, so there is no place for the UsernameToken." };
   }
   securityHeader(document, root).appendChild(tokenElement(document, token, createdAt));
-  return { ok: true, envelope: new XMLSerializer().serializeToString(document) };
+  // A carriage return that survived parsing was written as a reference; as it stands it would be read as a line feed.
+  return { ok: true, envelope: new XMLSerializer().serializeToString(document).replaceAll("\r", "&#13;") };
 }
 
 function parse(text: string): Document | null {
