@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import type { DeliverySettings } from "../partners/delivery-settings.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
 
 /** What alerts have to know of a partner. */
@@ -10,6 +11,7 @@ export interface AlertedPartner {
   readonly name: string;
   readonly contact: PartnerContact;
   readonly alerts: PartnerAlerts;
+  readonly delivery: DeliverySettings;
 }
 
 export interface NewAlert {
@@ -17,7 +19,10 @@ export interface NewAlert {
   readonly key: string;
   readonly kind: AlertKind;
   readonly channel: "sms" | "email";
-  /** null: the organisation's staff address; where there is none, no alert is made. */
+  /**
+   * A number, or mail addresses with `recipientSeparator` between them. null: the organisation's staff address; where there
+   * is none, no alert is made.
+   */
   readonly recipient: string | null;
   readonly partnerId: string | null;
   readonly leadId: string | null;
@@ -25,7 +30,10 @@ export interface NewAlert {
   readonly detail: Readonly<Record<string, string | number | null>>;
 }
 
-export type AlertKind = "lead_referred" | "lead_copy" | "endpoint_paused" | "delivery_uncertain";
+export const recipientSeparator = ", ";
+
+export const alertKinds = ["lead_referred", "lead_copy", "endpoint_paused", "delivery_uncertain"] as const;
+export type AlertKind = (typeof alertKinds)[number];
 
 /** Stores alerts in the transaction of what they tell about; they are sent after the commit. Gives how many were new. */
 export async function insertAlerts(
@@ -56,7 +64,10 @@ export async function insertAlerts(
   return inserted.length;
 }
 
-/** The alerts that tell a partner of a lead it just got, as its settings say. */
+/**
+ * The alerts that tell a partner of a lead it just got, as its settings say. Where it has settings for the internet and
+ * for email, the lead itself went over the internet, and a copy goes by email.
+ */
 export function leadReferredAlerts(partner: AlertedPartner, delivery: { id: string; leadId: string }): NewAlert[] {
   const { contact, alerts } = partner;
   const about = { partnerId: partner.id, leadId: delivery.leadId, deliveryId: delivery.id, detail: {} };
@@ -68,6 +79,11 @@ export function leadReferredAlerts(partner: AlertedPartner, delivery: { id: stri
   if (alerts.leadReferredEmail && contact.email !== null) {
     const key = `lead-referred-email-${delivery.id}`;
     made.push({ key, kind: "lead_referred", channel: "email", recipient: contact.email, ...about });
+  }
+  const { internet, email } = partner.delivery;
+  if (internet !== null && email !== null) {
+    const recipient = email.to.join(recipientSeparator);
+    made.push({ key: `lead-copy-${delivery.id}`, kind: "lead_copy", channel: "email", recipient, ...about });
   }
   return made;
 }

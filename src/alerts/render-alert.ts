@@ -1,0 +1,117 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { FieldValue, MailRequest, TemplateVariables } from "../channels/contract.ts";
+import { emailChannel } from "../channels/email.ts";
+import { type PlaceName, renderTemplate } from "../channels/templates.ts";
+import type { Context } from "../context.ts";
+import { openDeliverySettings } from "../partners/delivery-settings.ts";
+import { projectRoot } from "../project-root.ts";
+import type { ClaimedAlert } from "./claim-alerts.ts";
+import { fitSms, type SmsText } from "./fit-sms.ts";
+import { recipientSeparator } from "./insert-alerts.ts";
+import { type LeadContact, leadContact } from "./lead-contact.ts";
+
+/** What the template of an alert sees. Where an alert is about no lead, or no partner, those are empty. */
+interface AlertVariables extends TemplateVariables {
+  readonly organisation: { readonly name: string };
+  readonly partner: TemplateVariables["partner"] & { readonly time_zone: string };
+  /** Found among the lead's fields, whatever the campaign calls them. */
+  readonly contact: LeadContact;
+  /** What the alert is about, beyond the rest: reason, until, ... */
+  readonly alert: Readonly<Record<string, FieldValue>>;
+}
+
+export type AlertMail = Pick<MailRequest, "to" | "subject" | "text" | "html" | "headers">;
+
+export type RenderedAlert<Content> =
+  | { readonly ok: true; readonly content: Content }
+  | { readonly ok: false; readonly reason: string };
+
+/** The SMS of an alert, one line, counted and cut to what an SMS holds. Says which template cannot be used, and why. */
+export async function renderAlertSms(context: Context, alert: ClaimedAlert): Promise<RenderedAlert<SmsText>> {
+  const rendered = await renderFiles(context.config.dataDirectory, alert, {
+    text: [`sms/${fileName(alert)}.liquid`, "line"],
+  });
+  return rendered.ok ? { ok: true, content: fitSms(rendered.content.text) } : rendered;
+}
+
+/** The mail of an alert. Says which template cannot be used, and why. */
+export async function renderAlertMail(context: Context, alert: ClaimedAlert): Promise<RenderedAlert<AlertMail>> {
+  if (alert.kind === "lead_copy") return renderLeadCopy(context, alert);
+  const name = `email/alert-${fileName(alert)}`;
+  const rendered = await renderFiles(context.config.dataDirectory, alert, {
+    subject: [`${name}.subject.liquid`, "line"],
+    text: [`${name}.text.liquid`, "text"],
+    html: [`${name}.html.liquid`, "html"],
+  });
+  return rendered.ok ? { ok: true, content: { to: [alert.recipient], ...rendered.content, headers: [] } } : rendered;
+}
+
+/** The mail that the partner's email settings make of the lead, to those it was meant for when the lead was sold. */
+function renderLeadCopy({ vault }: Context, alert: ClaimedAlert): RenderedAlert<AlertMail> {
+  const { email } = openDeliverySettings(vault, { internet: null, email: alert.partnerEmail });
+  if (email === null) return { ok: false, reason: "The partner has no email settings any more." };
+  const rendered = emailChannel.render(alertVariables(alert), email);
+  if (!rendered.ok) return { ok: false, reason: `The partner's ${rendered.field} cannot be used: ${rendered.reason}.` };
+  if (rendered.request.kind !== "mail") throw new Error("The email channel rendered something that is no mail.");
+  const { subject, text, html, headers } = rendered.request;
+  return { ok: true, content: { to: alert.recipient.split(recipientSeparator), subject, text, html, headers } };
+}
+
+function fileName(alert: ClaimedAlert): string {
+  return alert.kind.replaceAll("_", "-");
+}
+
+async function renderFiles<Part extends string>(
+  dataDirectory: string,
+  alert: ClaimedAlert,
+  files: Readonly<Record<Part, readonly [file: string, place: PlaceName]>>,
+): Promise<RenderedAlert<Readonly<Record<Part, string>>>> {
+  const variables = alertVariables(alert);
+  const content = {} as Record<Part, string>;
+  for (const part of Object.keys(files) as Part[]) {
+    const [file, place] = files[part];
+    const source = await readTemplate(dataDirectory, file);
+    if (source === null) return { ok: false, reason: `There is no template ${file}.` };
+    const rendered = renderTemplate(source, place, variables);
+    if (!rendered.ok) return { ok: false, reason: `The template ${file} cannot be used: ${rendered.reason}.` };
+    content[part] = rendered.text;
+  }
+  return { ok: true, content };
+}
+
+/** An operator's own template in the data folder goes before the one that Handoff brings. A change counts at once. */
+async function readTemplate(dataDirectory: string, file: string): Promise<string | null> {
+  for (const folder of [dataDirectory, projectRoot]) {
+    try {
+      return await readFile(join(folder, "templates", file), "utf8");
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+  }
+  return null;
+}
+
+function alertVariables(alert: ClaimedAlert): AlertVariables {
+  const absent = Object.fromEntries((alert.campaignFields ?? []).map((field) => [field.key, null]));
+  const fields = { ...absent, ...alert.leadFields };
+  return {
+    organisation: { name: alert.organisationName },
+    partner: {
+      id: alert.partnerId ?? "",
+      name: alert.partnerName ?? "",
+      time_zone: alert.partnerTimeZone ?? "UTC",
+    },
+    campaign: { id: alert.campaignId ?? "", name: alert.campaignName ?? "" },
+    lead: {
+      ...fields,
+      id: alert.leadId,
+      received_at: alert.receivedAt?.toISOString() ?? null,
+      source: alert.leadSource,
+    },
+    contacts: alert.contacts,
+    contact: leadContact(alert.campaignFields ?? [], fields),
+    delivery: { id: alert.deliveryId ?? "", price_minor: alert.priceMinor, currency: alert.currency, test: false },
+    alert: { id: alert.id, created_at: alert.createdAt.toISOString(), ...alert.detail },
+  };
+}
