@@ -1,0 +1,57 @@
+/**
+ * Every way in which the API refuses, with its HTTP status and its title. The title says what kind of thing went wrong and
+ * never changes with the request; what exactly is wrong goes into the detail and the fields.
+ */
+export const errors = {
+  malformed_body: { status: 400, title: "The body cannot be read" },
+  invalid_query: { status: 400, title: "A query parameter or header is not right" },
+  unauthorised: { status: 401, title: "A valid API key is needed" },
+  not_found: { status: 404, title: "There is no such thing" },
+  route_not_found: { status: 404, title: "There is no such address" },
+  intake_key_unknown: { status: 404, title: "There is no such intake key" },
+  method_not_allowed: { status: 405, title: "This address does not take this method" },
+  idempotency_conflict: { status: 409, title: "The Idempotency-Key was used before with other content" },
+  campaign_inactive: { status: 409, title: "The campaign is switched off" },
+  currency_in_use: { status: 409, title: "The currency cannot change once money is booked in it" },
+  insufficient_funds: { status: 409, title: "The partner does not have that much to give back" },
+  delivery_under_way: { status: 409, title: "A delivery of this lead is under way" },
+  lead_erased: { status: 409, title: "The lead has been erased" },
+  last_api_key: { status: 409, title: "The last API key cannot be revoked" },
+  body_too_large: { status: 413, title: "The body is too large" },
+  unsupported_media_type: { status: 415, title: "The body is of a kind that is not taken here" },
+  invalid_body: { status: 422, title: "Some fields are not right" },
+  invalid_lead: { status: 422, title: "Some fields of the lead are not right" },
+  rate_limited: { status: 429, title: "Too many requests" },
+  internal: { status: 500, title: "Something went wrong on our side" },
+  unavailable: { status: 503, title: "Not available at the moment" },
+} as const satisfies Record<string, { readonly status: number; readonly title: string }>;
+
+export type ErrorCode = keyof typeof errors;
+
+/** One field that is not right: its place (`contact.email`), a code for programs, and words that say what is allowed. */
+export interface FieldError {
+  readonly field: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The body of a refusal (RFC 9457), with a code for programs and each bad field. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail?: string | undefined;
+  readonly fields?: readonly FieldError[] | undefined;
+  /** Of an invalid lead, which is kept all the same. */
+  readonly leadId?: string | undefined;
+  /** Of an unexpected error: the same id is in the log. */
+  readonly requestId?: string | undefined;
+}
+
+export type ProblemDetails = Pick<Problem, "detail" | "fields" | "leadId" | "requestId">;
+
+export function toProblem(code: ErrorCode, details: ProblemDetails = {}): Problem {
+  const { status, title } = errors[code];
+  return { type: `urn:handoff:error:${code}`, title, status, code, ...details };
+}

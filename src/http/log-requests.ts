@@ -1,0 +1,19 @@
+import type { Context } from "../context.ts";
+import type { Api } from "./api.ts";
+import type { RequestMetrics } from "./metrics.ts";
+
+/**
+ * One line in the log for each request, and its metrics. The route is the pattern, never the address itself: intake keys
+ * and search terms are in that. Bodies and headers are never logged.
+ */
+export function logRequests(api: Api, context: Context, metrics: RequestMetrics): void {
+  api.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "unknown";
+    const { method } = request;
+    const status = reply.statusCode;
+    metrics.observe(method, route, status, reply.elapsedTime / 1000);
+    const organisationId = request.caller?.organisationId;
+    const durationMs = Math.round(reply.elapsedTime * 10) / 10;
+    context.log.info({ method, route, status, durationMs, organisationId }, "request");
+  });
+}

@@ -1,0 +1,42 @@
+import type { Config } from "../config.ts";
+import type { Warning } from "../http/api.ts";
+import { limitWarnings } from "./limit-windows.ts";
+import type { PartnerDocument } from "./partner.ts";
+
+/** What is allowed in a partner's settings and yet hardly meant: each with its field and what follows from it. */
+export function partnerWarnings(document: PartnerDocument, config: Pick<Config, "smtp" | "twilio">): Warning[] {
+  const { type, contact, alerts, internet, email, limits } = document;
+  const warnings: Warning[] = limitWarnings(limits).map(({ field, message }) => ({
+    field: `limits.${field}`,
+    message,
+  }));
+  const warn = (isSo: boolean, field: string, message: string) => {
+    if (isSo) warnings.push({ field, message });
+  };
+  warn(
+    type !== "introducer" && internet === null && email === null,
+    "internet",
+    "No delivery is set up: the partner gets no leads.",
+  );
+  warn(
+    email !== null && config.smtp === null,
+    "email",
+    "No mail server is configured (SMTP_HOST): nothing can be sent.",
+  );
+  warn(
+    alerts.leadReferredSms && contact.phone === null,
+    "contact.phone",
+    "Alerts by SMS are on and there is no phone number.",
+  );
+  warn(
+    alerts.leadReferredEmail && contact.email === null,
+    "contact.email",
+    "Alerts by email are on and there is no address.",
+  );
+  warn(
+    alerts.leadReferredSms && config.twilio === null,
+    "alerts.leadReferredSms",
+    "No SMS service is configured (TWILIO_ACCOUNT_SID).",
+  );
+  return warnings;
+}

@@ -1,0 +1,153 @@
+import { drainPartner } from "../../queues/drain-partner.ts";
+import { keepMaskedSecrets } from "../channels/settings.ts";
+import type { Context } from "../context.ts";
+import { type Database, inOrganisation } from "../db/database.ts";
+import { newId } from "../db/id.ts";
+import type { Vault } from "../encrypt.ts";
+import type { FieldError } from "../errors.ts";
+import { applyPatch } from "../http/patch-schema.ts";
+import { openPartnerAccounts } from "../ledger/accounts.ts";
+import { changeAccountCurrency } from "../ledger/change-currency.ts";
+import { type Change, changedKeys, pickKeys, recordChange } from "../organisations/record-change.ts";
+import { checkDelivery } from "./check-delivery.ts";
+import { maskDeliverySettings, openDeliverySettings } from "./delivery-settings.ts";
+import type { PartnerDocument } from "./partner.ts";
+import { partnerColumns, toColumns, toDocument } from "./partner-row.ts";
+import { lockAllUsage, recountUsage } from "./recount-usage.ts";
+import { clearPause, recheckHoldsOf } from "./resume-partner.ts";
+import { ensureUsageRows } from "./save-usage.ts";
+
+export type PartnerPatch = { readonly [Key in keyof PartnerDocument]?: PartnerDocument[Key] | undefined };
+
+export type CreateResult =
+  | { readonly kind: "stored"; readonly id: string }
+  | { readonly kind: "invalid"; readonly fields: readonly FieldError[] };
+
+export type ChangeResult =
+  | { readonly kind: "stored" }
+  | { readonly kind: "not_found" }
+  | { readonly kind: "invalid"; readonly fields: readonly FieldError[] }
+  | { readonly kind: "currency_in_use" };
+
+/** Makes a partner with all that belongs to it, in one transaction. Refuses delivery settings that cannot work, by field. */
+export async function createPartner(
+  context: Context,
+  change: Change,
+  document: PartnerDocument,
+): Promise<CreateResult> {
+  const delivery = withKeptSecrets(document, null);
+  if (!delivery.ok) return { kind: "invalid", fields: delivery.fields };
+  const { organisationId, at } = change;
+  const id = newId();
+  await inOrganisation(context.database, organisationId, async (transaction) => {
+    await transaction
+      .insertInto("partners")
+      .values({ id, organisationId, ...toColumns(context.vault, document), createdAt: at, updatedAt: at })
+      .execute();
+    const unset = { pausedUntil: null, pauseReason: null, drainToken: null, drainLeasedUntil: null };
+    await transaction
+      .insertInto("endpoints")
+      .values({ partnerId: id, organisationId, ...unset, nextSendAt: null, recheckHoldsAt: null })
+      .execute();
+    await ensureUsageRows(transaction, organisationId, [id], null);
+    await openPartnerAccounts(transaction, organisationId, id, document.currency);
+    await recordChange(transaction, change, { kind: "partner", id }, null, masked(document));
+  });
+  return { kind: "stored", id };
+}
+
+/** Reads the document of a partner, its secrets in the clear; with `lock`, so that no other change comes between. */
+async function readDocument(transaction: Database, vault: Vault, id: string): Promise<PartnerDocument | null> {
+  const row = await transaction
+    .selectFrom("partners")
+    .select(partnerColumns)
+    .where("id", "=", id)
+    .forNoKeyUpdate()
+    .executeTakeFirst();
+  if (row === undefined) return null;
+  const document = toDocument(row);
+  return { ...document, ...openDeliverySettings(vault, document) };
+}
+
+/** What may let a lead go that waits for the partner now. */
+const maySetHoldsFree: ReadonlySet<keyof PartnerDocument> = new Set([
+  "active",
+  "type",
+  "timeZone",
+  "leadValue",
+  "creditLimit",
+  "limits",
+  "schedule",
+  "whenClosed",
+  "whenCapped",
+  "whenUnfunded",
+  "internet",
+  "email",
+  "spreadSeconds",
+]);
+
+/**
+ * Changes what the patch names; a masked secret stands for the stored one. Refuses delivery settings that cannot work, and
+ * another currency once money is booked. Held leads that this may let go are looked at again.
+ */
+export async function changePartner(
+  context: Context,
+  change: Change,
+  id: string,
+  patch: PartnerPatch,
+): Promise<ChangeResult> {
+  const { organisationId, at } = change;
+  let isWoken = false;
+  const result = await inOrganisation(context.database, organisationId, async (transaction) => {
+    const before = await readDocument(transaction, context.vault, id);
+    if (before === null) return { kind: "not_found" } as const;
+    const kept = withKeptSecrets(applyPatch(before, patch), before);
+    if (!kept.ok) return { kind: "invalid", fields: kept.fields } as const;
+    const after = kept.document;
+    const keys = changedKeys(before, after);
+    if (keys.includes("timeZone")) await lockAllUsage(transaction, id);
+    if (keys.includes("currency") && !(await changeAccountCurrency(transaction, id, after.currency))) {
+      return { kind: "currency_in_use" } as const;
+    }
+    if (keys.length === 0) return { kind: "stored" } as const;
+    await transaction
+      .updateTable("partners")
+      .set({ ...toColumns(context.vault, after), updatedAt: at })
+      .where("id", "=", id)
+      .execute();
+    if (keys.includes("timeZone")) await recountUsage(transaction, id, after.timeZone, at);
+    isWoken = keys.some((key) => maySetHoldsFree.has(key));
+    if (isWoken) await recheckHoldsOf(transaction, [id], at);
+    if (keys.includes("internet") || keys.includes("email")) await clearPause(transaction, id);
+    const object = { kind: "partner", id } as const;
+    await recordChange(transaction, change, object, pickKeys(masked(before), keys), pickKeys(masked(after), keys));
+    return { kind: "stored" } as const;
+  });
+  if (isWoken) context.waker.wake(drainPartner, { organisationId, partnerId: id });
+  return result;
+}
+
+type Kept =
+  | { readonly ok: true; readonly document: PartnerDocument }
+  | { readonly ok: false; readonly fields: readonly FieldError[] };
+
+/** Puts the stored secrets where the mask stands in for them, and checks that the delivery settings can work. */
+function withKeptSecrets(next: PartnerDocument, previous: PartnerDocument | null): Kept {
+  const problems: FieldError[] = [];
+  const keep = <Settings extends object>(part: "internet" | "email", settings: Settings | null): Settings | null => {
+    if (settings === null) return null;
+    const kept = keepMaskedSecrets(settings, previous?.[part] ?? null);
+    if (kept.ok) return kept.settings;
+    problems.push(
+      ...kept.problems.map(({ field, message }) => ({ field: `${part}.${field}`, code: "required", message })),
+    );
+    return settings;
+  };
+  const document = { ...next, internet: keep("internet", next.internet), email: keep("email", next.email) };
+  const fields = problems.length > 0 ? problems : checkDelivery(document);
+  return fields.length > 0 ? { ok: false, fields } : { ok: true, document };
+}
+
+function masked(document: PartnerDocument): PartnerDocument {
+  return { ...document, ...maskDeliverySettings(document) };
+}
