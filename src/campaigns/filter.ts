@@ -66,6 +66,7 @@ const conditionSchema = z.discriminatedUnion(
   `must be one of ${operations.join(", ")}`,
 );
 export type Condition = z.infer<typeof conditionSchema>;
+type Scalar = z.infer<typeof scalar>;
 
 export type Filter =
   | { readonly all: readonly Filter[] }
@@ -170,18 +171,13 @@ function failuresOf(filter: Filter, values: Readonly<Record<string, FieldValue>>
   const needsEach = "all" in filter === wanted;
   if (needsEach) return failures.flat();
   if (failures.some((ofChild) => ofChild.length === 0)) return [];
-  return [
-    joined(
-      failures.map((ofChild) => ofChild.join(" and ")),
-      ", or ",
-    ),
-  ];
+  return [joined(failures, (ofChild) => ofChild.join(" and "), ", or ")];
 }
 
-function joined(texts: readonly string[], separator: string): string {
-  const more = texts.length - shownAlternatives;
-  const shown = texts.slice(0, shownAlternatives).join(separator);
-  return more > 0 ? `${shown}${separator}${more} more` : shown;
+function joined<T>(list: readonly T[], inWords: (item: T) => string, separator: string): string {
+  const shown = list.slice(0, shownAlternatives).map(inWords);
+  if (list.length > shownAlternatives) shown.push(`${list.length - shownAlternatives} more`);
+  return shown.join(separator);
 }
 
 function meets(condition: Condition, values: Readonly<Record<string, FieldValue>>): boolean {
@@ -193,12 +189,11 @@ function meets(condition: Condition, values: Readonly<Record<string, FieldValue>
     case "equals":
       return fold(value) === fold(condition.value);
     case "in":
-      return foldedValues(condition, condition.value).has(fold(value));
+      return foldedList(condition).texts.has(fold(value));
     case "startsWith": {
-      const starts = foldedValues(condition, [condition.value].flat());
+      const { texts, lengths } = foldedList(condition);
       const folded = fold(value);
-      for (const start of starts) if (folded.startsWith(start)) return true;
-      return false;
+      return lengths.some((length) => texts.has(folded.slice(0, length)));
     }
     case "contains":
       return fold(value).includes(fold(condition.value));
@@ -209,20 +204,30 @@ function meets(condition: Condition, values: Readonly<Record<string, FieldValue>
   }
 }
 
-function fold(value: string | number | boolean): string {
+function fold(value: Scalar): string {
   return foldCase(String(value));
 }
 
-/** Kept with the condition, since lists of a thousand postcodes are usual. */
-const foldedLists = new WeakMap<Condition, ReadonlySet<string>>();
+interface FoldedList {
+  readonly texts: ReadonlySet<string>;
+  /** The lengths that occur: looking up a start of each takes no longer for a thousand postcodes than for one. */
+  readonly lengths: readonly number[];
+}
 
-function foldedValues(condition: Condition, list: readonly (string | number | boolean)[]): ReadonlySet<string> {
-  let folded = foldedLists.get(condition);
-  if (folded === undefined) {
-    folded = new Set(list.map(fold));
-    foldedLists.set(condition, folded);
+const foldedLists = new WeakMap<Condition, FoldedList>();
+
+function listOf(value: Scalar | readonly Scalar[]): readonly Scalar[] {
+  return typeof value === "object" ? value : [value];
+}
+
+function foldedList(condition: Extract<Condition, { op: "in" | "startsWith" }>): FoldedList {
+  let list = foldedLists.get(condition);
+  if (list === undefined) {
+    const texts = new Set(listOf(condition.value).map(fold));
+    list = { texts, lengths: [...new Set([...texts].map((folded) => folded.length))] };
+    foldedLists.set(condition, list);
   }
-  return folded;
+  return list;
 }
 
 interface Range {
@@ -231,7 +236,7 @@ interface Range {
 }
 
 /** Both limits are within. A number is never within dates, nor a text within numbers. */
-function isWithin(value: string | number | boolean, { min, max }: Range): boolean {
+function isWithin(value: Scalar, { min, max }: Range): boolean {
   if (typeof value !== typeof (min ?? max)) return false;
   if (typeof value === "boolean") return false;
   return (min === undefined || !isAbove(min, value)) && (max === undefined || !isAbove(value, max));
@@ -248,9 +253,9 @@ function describe(condition: Condition, wanted: boolean): string {
     case "equals":
       return `${must} be ${quoted(condition.value)}`;
     case "in":
-      return `${must} be ${joined(condition.value.map(quoted), " or ")}`;
+      return `${must} be ${joined(condition.value, quoted, " or ")}`;
     case "startsWith":
-      return `${must} start with ${joined([condition.value].flat().map(quoted), " or ")}`;
+      return `${must} start with ${joined(listOf(condition.value), quoted, " or ")}`;
     case "contains":
       return `${must} contain ${quoted(condition.value)}`;
     case "range":
@@ -262,7 +267,7 @@ function describe(condition: Condition, wanted: boolean): string {
   }
 }
 
-function quoted(value: string | number | boolean): string {
+function quoted(value: Scalar): string {
   return typeof value === "string" ? `"${value}"` : String(value);
 }
 
@@ -324,13 +329,13 @@ function misfit(condition: Condition, field: Field): Misfit | null {
     }
     case "equals":
     case "in": {
-      const bad = [condition.value].flat().find((value) => !canBe(field, value));
+      const bad = listOf(condition.value).find((value) => !canBe(field, value));
       return bad === undefined ? null : { at: "value", message: `${ofType} and can never be ${quoted(bad)}.` };
     }
   }
 }
 
-function canBe(field: Field, value: string | number | boolean): boolean {
+function canBe(field: Field, value: Scalar): boolean {
   switch (field.type) {
     case "number":
     case "money":
