@@ -28,16 +28,16 @@ function renderContent(variables: TemplateVariables, settings: JsonSettings): Re
   return { ok: true, content: { body: body.text, headers: [["Content-Type", "application/json"]] } };
 }
 
-/** The engine's own message quotes the text, and with it the lead: only the position is kept. */
+/** The engine's own message quotes the text, and with it the lead: only the position is kept, where it is told. */
 function jsonProblem(body: string): string | null {
   try {
     JSON.parse(body);
     return null;
   } catch (error) {
     const position = /at position (\d+)/.exec(error instanceof Error ? error.message : "")?.[1];
-    if (position === undefined) return "the rendered body is not JSON: it ends too early";
-    const line = body.slice(0, Number(position)).split("\n").length;
-    return `the rendered body is not JSON (at character ${position}, line ${line} of the result)`;
+    const where =
+      position === undefined ? "" : ` (line ${body.slice(0, Number(position)).split("\n").length} of the result)`;
+    return `the rendered body is not JSON${where}`;
   }
 }
 

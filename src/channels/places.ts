@@ -129,7 +129,7 @@ class XmlPlace implements Place {
     if (position.where === "nowhere") throw misplaced(position.because);
     refuseAfterAmpersand(this.#text, position.where);
     const text = asText(value).replace(notXml, "");
-    if (position.where === "attribute") this.#text += attributeText(text);
+    if (position.where === "attribute") this.#text += xmlAttribute(text);
     else this.#text += position.where === "cdata" ? cdata(text) : xmlText(text);
   }
 
@@ -232,23 +232,25 @@ const references: Readonly<Record<string, string>> = {
   ">": "&gt;",
   '"': "&quot;",
   "'": "&#39;",
-  // Parsers turn these into a line feed or a blank unless they are written as references (XML 1.0, 2.11 and 3.3.3).
+  // Parsers turn these into a line feed or a blank unless they are written as references (XML 1.0, 2.11 and 3.3.3;
+  // the last two by the rules of XML 1.1).
   "\r": "&#13;",
   "\n": "&#10;",
   "\t": "&#9;",
+  "\u0085": "&#133;",
+  "\u2028": "&#8232;",
 };
 
 function xmlText(text: string): string {
-  return text.replace(/[&<>\r]/g, reference);
+  return text.replace(/[&<>\r\u0085\u2028]/g, reference);
+}
+
+function xmlAttribute(text: string): string {
+  return text.replace(/[&<>"'\r\n\t\u0085\u2028]/g, reference);
 }
 
 function htmlText(text: string): string {
   return text.replace(/[&<>"'\r]/g, reference);
-}
-
-/** Fit for a quoted attribute of XML and HTML alike. */
-function attributeText(text: string): string {
-  return text.replace(/[&<>"'\r\n\t]/g, reference);
 }
 
 function reference(character: string): string {
@@ -257,13 +259,13 @@ function reference(character: string): string {
 
 /** What could end the section, alone or together with its neighbours, is written outside it. */
 function cdata(text: string): string {
-  return text.replace(/[\]\r]|^>/g, (character) => `]]>${xmlText(character)}<![CDATA[`);
+  return text.replace(/[\]\r\u0085\u2028]|^>/g, (character) => `]]>${xmlText(character)}<![CDATA[`);
 }
 
 function htmlAttribute(name: string, before: string, text: string): string {
   if (name.startsWith("on") || name === "style" || name === "srcdoc" || name === "srcset")
     throw new PlaceError(`a value cannot stand in the attribute ${name}`);
-  if (!addressAttributes.has(name.replace(/^.*:/, ""))) return attributeText(text);
+  if (!addressAttributes.has(name.replace(/^.*:/, ""))) return htmlText(text);
   const scheme = /^\s*(https?:\/\/[^\s/?#]+[/?#]|mailto:|tel:|sms:)/i.exec(before)?.[1];
   if (scheme === undefined)
     throw new PlaceError(`an address in ${name} must begin with its own text, such as mailto: or https://example.com/`);

@@ -21,18 +21,18 @@ export function strictXmlProblem(body: string): string | null {
   if (problem !== null) return problem;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   if (/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(body)) return notXml("it holds a control character");
+  let found = "its elements do not match";
+  const stop = (level: string, message: string) => {
+    if (level === "warning") return;
+    found = message;
+    throw new Error(message);
+  };
   try {
     new DOMParser({ onError: stop }).parseFromString(body, "text/xml");
     return null;
-  } catch (error) {
-    return notXml(error instanceof Stop ? error.message : "its elements do not match");
+  } catch {
+    return notXml(found);
   }
-}
-
-class Stop extends Error {}
-
-function stop(_level: string, message: string): never {
-  throw new Stop(message);
 }
 
 function notXml(why: string): string {
