@@ -100,7 +100,9 @@ export function choosePartners(
       turns,
       heldFor,
     );
-    const couldHaveIt = inTurn.filter(({ verdict }) => verdict.kind === "eligible" || verdict.policy === "hold");
+    const couldHaveIt = inTurn.filter(
+      ({ verdict }) => verdict.kind === "eligible" || (verdict.kind === "blocked" && verdict.policy === "hold"),
+    );
     const note = (entry: (typeof assessed)[number], result: ChoiceResult) =>
       considered.push({
         groupId: group.id,
@@ -184,7 +186,7 @@ export function orderCandidates<T extends Ordered>(
 
 /**
  * Notes that `chosen` had its turn. Weighted: each that could have had the lead gains its weight and the chosen one pays
- * for all, so that in any run of leads each gets its share to within one.
+ * for all (smooth weighted round robin), so that after any number of leads each has its share, give or take a lead.
  */
 export function passTurn(
   method: RoutingMethod,

@@ -1,0 +1,109 @@
+import type {
+  ChannelName,
+  ChannelRequest,
+  Outcome,
+  Reply,
+  SendContext,
+  TemplateVariables,
+} from "../channels/contract.ts";
+import { type ChannelSettings, channelFor } from "../channels/registry.ts";
+import type { Context } from "../context.ts";
+import type { ClaimedDelivery } from "./claim-deliveries.ts";
+import type { DrainedPartner } from "./drained-partner.ts";
+import { recordReply, recordRequest } from "./record-exchange.ts";
+
+/** One attempt that has ended, as it is to be stored. */
+export interface FinishedAttempt {
+  readonly delivery: ClaimedDelivery;
+  readonly channel: ChannelName | "none";
+  readonly startedAt: Date;
+  readonly durationMs: number;
+  readonly outcome: Outcome;
+  readonly status: number | null;
+  /** Masked. */
+  readonly request: Record<string, unknown> | null;
+  readonly response: Record<string, unknown> | null;
+}
+
+/** Makes one attempt: renders, sends, judges. Never throws: whatever happens is an outcome. */
+export async function attemptDelivery(
+  context: Context,
+  partner: DrainedPartner,
+  delivery: ClaimedDelivery,
+): Promise<FinishedAttempt> {
+  const startedAt = context.clock();
+  const settings = partner.delivery.internet ?? partner.delivery.email;
+  const sent =
+    settings === null
+      ? nothingSent("none", { kind: "broken", reason: "no way of delivery is set up" })
+      : await sendOver(settings, variablesOf(partner, delivery), sendContext(context, delivery.id));
+  const { channel, outcome, status, durationMs } = sent;
+  context.log.info(
+    {
+      deliveryId: delivery.id,
+      leadId: delivery.leadId,
+      partnerId: partner.id,
+      attempt: delivery.attemptCount,
+      channel,
+      outcome: outcome.kind,
+      status,
+      durationMs: Math.round(durationMs),
+    },
+    "delivery.attempted",
+  );
+  return { delivery, startedAt, ...sent };
+}
+
+export type SentOver = Omit<FinishedAttempt, "delivery" | "startedAt">;
+
+/** Renders a lead into a partner's format, sends it and judges the answer. Used by deliveries and by trial sends. */
+export async function sendOver(
+  settings: ChannelSettings,
+  variables: TemplateVariables,
+  context: SendContext,
+): Promise<SentOver> {
+  const channel = channelFor(settings);
+  try {
+    const rendered = channel.render(variables, settings);
+    if (!rendered.ok) {
+      return nothingSent(channel.name, { kind: "broken", reason: `${rendered.field}: ${rendered.reason}` });
+    }
+    const reply = await channel.send(rendered.request, context);
+    return exchanged(channel.name, rendered.request, reply, channel.judge(reply, settings));
+  } catch (error) {
+    // Our own fault, and after sending perhaps: the lead may be with the partner.
+    const reason = `an error of Handoff's own: ${error instanceof Error ? error.message : String(error)}`;
+    return nothingSent(channel.name, { kind: "retry", reason, arrived: "unknown", retryAfterMs: null });
+  }
+}
+
+function nothingSent(channel: ChannelName | "none", outcome: Outcome): SentOver {
+  return { channel, durationMs: 0, outcome, status: null, request: null, response: null };
+}
+
+function exchanged(channel: ChannelName, request: ChannelRequest, reply: Reply, outcome: Outcome): SentOver {
+  return {
+    channel,
+    durationMs: reply.durationMs,
+    outcome,
+    status: reply.kind === "answer" ? reply.status : null,
+    request: recordRequest(request),
+    response: recordReply(reply, request.secrets),
+  };
+}
+
+/** What a channel needs of the installation to send; the key tells the partner that two attempts are one delivery. */
+export function sendContext(context: Context, idempotencyKey: string): SendContext {
+  return { allowHosts: context.config.allowHosts, idempotencyKey, now: context.clock, smtp: context.config.smtp };
+}
+
+function variablesOf(partner: DrainedPartner, delivery: ClaimedDelivery): TemplateVariables {
+  const { id, leadId, fields, contacts, receivedAt, source } = delivery;
+  return {
+    lead: { ...fields, id: leadId, received_at: receivedAt.toISOString(), source },
+    contacts,
+    campaign: { id: delivery.campaignId, name: delivery.campaignName },
+    partner: { id: partner.id, name: partner.name },
+    delivery: { id, price_minor: delivery.priceMinor, currency: delivery.currency, test: false },
+  };
+}

@@ -1,0 +1,131 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { Redis } from "ioredis";
+import { z } from "zod";
+import { openQueueBackend, type QueueBackend } from "../../queues/connection.ts";
+import { createWaker, type JobDefinition, type Waker } from "../../queues/waker.ts";
+import { createPool } from "../../src/db/database.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { queueBackends } from "../helpers/redis.ts";
+import { until } from "../helpers/until.ts";
+
+/** Real queues on both backends; jobs do nothing but note that they ran. */
+
+const job: JobDefinition<{ id: string }> = {
+  name: "test-job",
+  payload: z.object({ id: z.string() }),
+  key: (payload) => payload.id,
+};
+
+describe.each(queueBackends())("wake-ups on $name", (backend) => {
+  let testDatabase: TestDatabase;
+  let redisUrl: string | undefined;
+  let opened: QueueBackend[] = [];
+
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    redisUrl = await backend.createRedisUrl();
+  });
+  afterEach(async () => {
+    await Promise.all(opened.map(async (queues) => queues.close(100)));
+    opened = [];
+  });
+  afterAll(async () => testDatabase.drop());
+
+  function open(prefix: string): { queues: QueueBackend; waker: Waker; errors: Error[] } {
+    const errors: Error[] = [];
+    const onError = (error: Error) => void errors.push(error);
+    const queues = openQueueBackend({
+      redisUrl,
+      prefix,
+      createPool: (size) => createPool(testDatabase.databaseUrl, "queue", size),
+      onError,
+    });
+    opened.push(queues);
+    return { queues, waker: createWaker(queues, onError), errors };
+  }
+
+  test("a wake-up that arrives during the run for the same thing is followed by another run", async () => {
+    const { queues, waker } = open("during");
+    let letEnd = () => {};
+    const mayEnd = new Promise<void>((resolve) => {
+      letEnd = resolve;
+    });
+    let runs = 0;
+    queues.openWorker(job.name, 5, async () => {
+      runs += 1;
+      if (runs === 1) await mayEnd;
+    });
+    waker.wake(job, { id: "one" });
+    await until(() => runs === 1);
+    waker.wake(job, { id: "one" });
+    waker.wake(job, { id: "one" });
+    await waker.settled();
+    expect(runs).toBe(1);
+    letEnd();
+    await until(() => runs === 2);
+  });
+
+  test("a burst of wake-ups for one thing costs a few jobs, and things do not wait for each other", async () => {
+    const { queues, waker } = open("burst");
+    const runs = new Map<string, number>();
+    queues.openWorker(job.name, 5, async (data) => {
+      const { id } = job.payload.parse(data);
+      runs.set(id, (runs.get(id) ?? 0) + 1);
+    });
+    for (let wakes = 0; wakes < 300; wakes += 1) waker.wake(job, { id: `thing${wakes % 3}` });
+    await waker.settled();
+    await until(() => runs.size === 3);
+    expect([...runs.values()].every((count) => count <= 3)).toBe(true);
+  });
+
+  test("work that is overdue is woken although a deduplication key was left behind", async () => {
+    const stuck = open("stuck");
+    // A job under way whose worker never ends it: its key stands.
+    let runs = 0;
+    const never = new Promise<void>(() => undefined);
+    stuck.queues.openWorker(job.name, 1, async () => {
+      runs += 1;
+      await never;
+    });
+    stuck.waker.wake(job, { id: "one" });
+    await until(() => runs === 1);
+    const other = open("stuck");
+    let otherRuns = 0;
+    other.queues.openWorker(job.name, 1, async () => {
+      otherRuns += 1;
+    });
+    other.waker.wake(job, { id: "one" }, "overdue");
+    await until(() => otherRuns === 1);
+  });
+
+  if (backend.name === "redis") {
+    test("workers take jobs again after Redis lost everything it had", async () => {
+      const { queues, waker } = open("emptied");
+      let runs = 0;
+      queues.openWorker(job.name, 5, async () => {
+        runs += 1;
+      });
+      waker.wake(job, { id: "one" });
+      await until(() => runs === 1);
+      const redis = new Redis(redisUrl ?? "");
+      await redis.flushdb();
+      redis.disconnect();
+      waker.wake(job, { id: "one" });
+      await until(() => runs === 2, 15_000);
+    });
+  }
+
+  test("a queue that cannot be reached is reported and holds nobody up", async () => {
+    const errors: Error[] = [];
+    const queues = openQueueBackend({
+      redisUrl: redisUrl === undefined ? undefined : "redis://127.0.0.1:1",
+      prefix: "unreachable",
+      createPool: (size) => createPool("postgres://nobody@127.0.0.1:1/nowhere", "queue", size),
+      onError: (error) => void errors.push(error),
+    });
+    opened.push(queues);
+    const waker = createWaker(queues, (error) => void errors.push(error));
+    waker.wake(job, { id: "one" });
+    await until(() => errors.length > 0, 10_000);
+  });
+});
