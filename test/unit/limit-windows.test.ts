@@ -91,6 +91,12 @@ describe("limits count in calendar windows of the partner's zone", () => {
     expect(window("day", "America/Sao_Paulo", "2018-11-04T12:00:00Z")[0]).toBe("2018-11-04T03:00:00.000Z");
   });
 
+  test("a midnight inside a gap moves forward by the gap, and the minutes before it belong to the day before", () => {
+    // Toronto, 1919: from 23:30 on 30 March to 00:30 on 31 March, which begins at 01:00.
+    expect(window("day", "America/Toronto", "1919-03-31T04:45:00Z")[1]).toBe("1919-03-31T05:00:00.000Z");
+    expect(window("day", "America/Toronto", "1919-03-31T05:00:00Z")[0]).toBe("1919-03-31T05:00:00.000Z");
+  });
+
   test("a doubled midnight is its first", () => {
     expect(window("day", "America/Havana", "2026-11-01T12:00:00Z")[0]).toBe("2026-11-01T04:00:00.000Z");
     // The clock of St. John's shows 23:30 of 31 October again while 1 November has begun.

@@ -68,6 +68,8 @@ describe("the schedule is kept", () => {
     expect(openingAt(fromSixToSix, "Europe/London", at)).toEqual({ open: true, until: null });
     const shortSunday = { ...everyDay([{ from: "00:00", to: "24:00" }]), sun: [{ from: "00:00", to: "23:59" }] };
     expect(openingAt(shortSunday, "UTC", at)).toEqual({ open: true, until: new Date("2026-10-25T23:59:00Z") });
+    const lateTuesday = { ...everyDay([{ from: "00:00", to: "24:00" }]), tue: [{ from: "00:01", to: "24:00" }] };
+    expect(openingAt(lateTuesday, "UTC", at)).toEqual({ open: true, until: new Date("2026-10-27T00:00:00Z") });
   });
 
   test("a closed date has no windows; the night that began before it ends as it would", () => {
@@ -125,6 +127,13 @@ describe("the schedule is kept", () => {
       open: true,
       until: new Date("2026-10-25T01:45:00Z"),
     });
+  });
+
+  test("a date whose midnight comes twice is open from the first, although the clock goes back to the date before", () => {
+    const sunday: Schedule = { sun: [{ from: "00:00", to: "06:00" }] }; // 1 November 2009 in St. John's
+    expect(open(sunday, "America/St_Johns", "2009-11-01T02:29:00Z")).toBe(false);
+    expect(open(sunday, "America/St_Johns", "2009-11-01T02:30:00Z")).toBe(true);
+    expect(open(sunday, "America/St_Johns", "2009-11-01T02:31:00Z")).toBe(true); // Saturday 23:01 again
   });
 
   test("a skipped midnight begins its date an hour later", () => {
