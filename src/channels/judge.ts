@@ -26,7 +26,7 @@ export function judgeHttp(reply: Reply, settings: AnswerSettings): Outcome {
   if (reply.kind === "failure") return judgeFailure(reply);
   const { status } = reply;
   const answer = openAnswer(reply.body);
-  const fault = faultStatuses.has(status) || isSuccess(status) ? readFault(reply, answer) : null;
+  const fault = faultStatuses.has(status) || isSuccess(status) ? readFault(reply, answer, settings) : null;
   if (fault !== null) return fault;
   if (isSuccess(status)) return judgeBody(reply, answer, settings);
   if (rejectingStatuses.has(status)) return rejected(readText(answer, settings.reason) ?? answered(status));
@@ -137,7 +137,7 @@ function readText(answer: Answer, path: string | undefined): string | null {
 }
 
 /** SOAP 1.1 (section 4.4.1) and SOAP 1.2 (part 1, section 5.4.6) name who is at fault. */
-function readFault(reply: HttpAnswer, answer: Answer): Outcome | null {
+function readFault(reply: HttpAnswer, answer: Answer, settings: AnswerSettings): Outcome | null {
   if (!/^\s*</.test(reply.body) || !/<(?:[\w.-]+:)?Fault[\s/>]/.test(reply.body)) return null;
   const found = answer.find("/Envelope/Body/Fault");
   if (!found.ok) return isSuccess(reply.status) ? unreadable(found.reason) : null;
@@ -146,7 +146,7 @@ function readFault(reply: HttpAnswer, answer: Answer): Outcome | null {
     readText(answer, "/Envelope/Body/Fault/faultcode") ?? readText(answer, "/Envelope/Body/Fault/Code/Value");
   const said =
     readText(answer, "/Envelope/Body/Fault/faultstring") ?? readText(answer, "/Envelope/Body/Fault/Reason/Text");
-  const reason = `SOAP Fault${said === null ? "" : `: ${said}`}`;
+  const reason = readText(answer, settings.reason) ?? `SOAP Fault${said === null ? "" : `: ${said}`}`;
   // A dot refines a code of SOAP 1.1: Client.Authentication is a Client.
   switch (value?.replace(/^.*:/, "").replace(/\..*$/, "")) {
     case "Client":

@@ -12,8 +12,8 @@ export interface SampleField {
 }
 
 /**
- * Two made-up leads with these fields: a typical one with two contacts, and a sparse one whose optional fields are all
- * null, with the main contact alone and no price. What renders for both renders for any lead of the campaign.
+ * Two made-up leads with these fields: a typical one with a second contact, and a sparse one whose optional fields are
+ * all null, with no contact but the main one and no price. What renders for both renders for any lead of the campaign.
  */
 export function sampleVariables(fields: readonly SampleField[]): readonly [TemplateVariables, TemplateVariables] {
   return [
@@ -27,7 +27,6 @@ type Price = Pick<TemplateVariables["delivery"], "price_minor" | "currency">;
 function sample(fields: readonly SampleField[], complete: boolean, price: Price): TemplateVariables {
   const values = fieldValues(fields, complete);
   const contactFields = fields.filter((field) => field.group === "contact");
-  const main = fieldValues(contactFields, complete);
   return {
     lead: {
       ...values,
@@ -35,7 +34,7 @@ function sample(fields: readonly SampleField[], complete: boolean, price: Price)
       received_at: "2026-03-31T09:30:00.000Z",
       source: complete ? "website" : null,
     },
-    contacts: complete ? [main, fieldValues(contactFields, false)] : [main],
+    contacts: complete ? [fieldValues(contactFields, true)] : [],
     campaign: { id: "01900000-0000-7000-8000-000000000002", name: "Sample campaign" },
     partner: { id: "01900000-0000-7000-8000-000000000003", name: "Sample partner" },
     delivery: { id: "01900000-0000-7000-8000-000000000004", ...price, test: true },

@@ -54,7 +54,7 @@ function createEngine(): Liquid {
     strictVariables: true,
     strictFilters: true,
     ownPropertyOnly: true,
-    // Lets a template ask `{% if contacts[1] %}`; unknown names inside a condition are found when settings are saved.
+    // Lets a template ask `{% if contacts[0] %}`; unknown names inside a condition are found when settings are saved.
     lenientIf: true,
     // The file system is out of reach even if a tag that reads it were to come back.
     templates: {},

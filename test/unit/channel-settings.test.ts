@@ -254,10 +254,10 @@ describe("when settings are saved, they are tried on a typical and a sparse lead
       ],
     ],
     [
-      { method: "json", body: '{"a":"{{ contacts[1].first_name }}"}' },
-      ["body: there is no variable contacts.1 (line 1)"],
+      { method: "json", body: '{"a":"{{ contacts[0].first_name }}"}' },
+      ["body: there is no variable contacts.0 (line 1)"],
     ],
-    [{ method: "json", body: '{"a":"{% if contacts[1] %}{{ contacts[1].first_name }}{% endif %}"}' }, []],
+    [{ method: "json", body: '{"a":"{% if contacts[0] %}{{ contacts[0].first_name }}{% endif %}"}' }, []],
   ])("%j", (settings, expected) => {
     expect(problems(settings)).toEqual(expected);
   });

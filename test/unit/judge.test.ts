@@ -175,6 +175,14 @@ describe("a SOAP Fault counts for what it says, with 200 as with 500", () => {
       expect(judgeHttp(answer(status, body), {})).toMatchObject({ kind, reason: "SOAP Fault: Postcode is missing" });
   });
 
+  test("the partner's own reason is read from where the settings say", () => {
+    const body = fault11("s:Client").replace("</s:Fault>", "<detail><why>Sold before</why></detail></s:Fault>");
+    expect(judgeHttp(answer(500, body), { reason: "//detail/why" })).toEqual({
+      kind: "rejected",
+      reason: "Sold before",
+    });
+  });
+
   test("with 401 or 503 the status counts", () => {
     expect(kindOf(answer(401, fault11("s:Client")))).toBe("broken");
     expect(kindOf(answer(503, fault11("s:Client")))).toBe("retry");
