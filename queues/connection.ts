@@ -23,7 +23,7 @@ export interface JobQueue {
 }
 
 interface JobWorker {
-  close(): Promise<void>;
+  close(force?: boolean): Promise<void>;
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 
@@ -89,7 +89,7 @@ function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): Queue
     },
     close: async (graceMs) => {
       await closeOpened(opened, graceMs);
-      await Promise.all(pools.map(async (pool) => pool.end()));
+      await within(lastResortMs, Promise.allSettled(pools.map(async (pool) => pool.end())));
     },
   };
 }
@@ -135,12 +135,23 @@ function keep(opened: Opened, worker: JobWorker, onError: (error: Error) => void
   opened.workers.push(worker);
 }
 
-/** `worker.close()` waits for ever for a job that hangs, so it is given a time. */
+/** What is left of a worker whose job hangs gets this long to let go of its connections. */
+const lastResortMs = 1_000;
+
+/** `worker.close()` waits for ever for a job that hangs, and so do its connections: each is given a time. */
 async function closeOpened({ queues, workers }: Opened, graceMs: number): Promise<void> {
-  const closing = Promise.allSettled(workers.map(async (worker) => worker.close()));
-  const timeUp = new Promise<void>((resolve) => {
-    setTimeout(resolve, graceMs).unref();
+  const isClosed = await within(graceMs, Promise.allSettled(workers.map(async (worker) => worker.close())));
+  if (!isClosed) await within(lastResortMs, Promise.allSettled(workers.map(async (worker) => worker.close(true))));
+  await within(lastResortMs, Promise.allSettled([...queues.values()].map(async (queue) => queue.close())));
+}
+
+/** Waits for `work` no longer than `limitMs`; gives whether it was done. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeUp = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, limitMs, false);
   });
-  await Promise.race([closing, timeUp]);
-  await Promise.allSettled([...queues.values()].map(async (queue) => queue.close()));
+  const isDone = await Promise.race([work.then(() => true), timeUp]);
+  clearTimeout(timer);
+  return isDone;
 }

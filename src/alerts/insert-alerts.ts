@@ -53,7 +53,7 @@ export async function insertAlerts(
   const { rows: inserted } = await sql`
     insert into alerts (id, organisation_id, key, kind, channel, recipient, partner_id, lead_id, delivery_id, detail, state, due_at, created_at)
     select g.id, o.id, g.key, g.kind, g.channel, coalesce(g.recipient, o.staff_email), g.partner_id, g.lead_id, g.delivery_id,
-      g.detail, 'due', ${now}, ${now}
+      g.detail, 'due', ${now}::timestamptz, ${now}::timestamptz
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, key text, kind text, channel text, recipient text,
       partner_id uuid, lead_id uuid, delivery_id uuid, detail jsonb)
     join organisations o on o.id = ${organisationId}

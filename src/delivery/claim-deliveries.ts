@@ -40,17 +40,17 @@ export async function claimDeliveries(
   const { rows } = await sql<ClaimedDelivery>`
     with due as (
       select id, sending_since, attempt_count from deliveries
-      where partner_id = ${lease.partnerId} and state = 'sending' and due_at <= ${now} and (override or ${isOpen})
+      where partner_id = ${lease.partnerId} and state = 'sending' and due_at <= ${now} and (override or ${isOpen}::boolean)
       order by due_at, id limit ${limit} for no key update skip locked
     ), interrupted as (
       insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, reason, arrived)
-      select id, attempt_count, ${lease.organisationId}, 'unknown', sending_since, 0, 'interrupted',
+      select id, attempt_count, ${lease.organisationId}::uuid, 'unknown', sending_since, 0, 'interrupted',
         'The worker stopped during this attempt; whether the request arrived is not known.', 'unknown'
       from due where sending_since is not null
       on conflict do nothing
     ), claimed as (
       update deliveries d
-      set claim_token = ${lease.token}, sending_since = ${now}, due_at = ${new Date(now.getTime() + leaseMs)},
+      set claim_token = ${lease.token}::uuid, sending_since = ${now}, due_at = ${new Date(now.getTime() + leaseMs)},
           attempt_count = d.attempt_count + 1, tries = d.tries + 1,
           may_have_arrived = d.may_have_arrived or due.sending_since is not null
       from due where d.id = due.id

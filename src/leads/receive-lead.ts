@@ -178,16 +178,16 @@ async function insertLead(
         ${isReceived ? lead.receivedAt : null}, ${holdEndsAt}, ${isReceived ? null : lead.receivedAt})
     ), with_contacts as (
       insert into contacts (lead_id, position, organisation_id, fields)
-      select ${lead.id}, position, ${organisationId}, fields
+      select ${lead.id}::uuid, position, ${organisationId}::uuid, fields
       from jsonb_array_elements(${JSON.stringify(lead.contacts)}::jsonb) with ordinality as c (fields, position)
     ), with_key as (
       insert into idempotency_keys (organisation_id, campaign_id, key, content_hash, lead_id, status, answer, created_at)
-      select ${organisationId}, ${campaign.id}, ${lead.idempotencyKey}, ${lead.contentHash}, ${lead.id},
-        ${answer.status === "invalid" ? 422 : 201}, ${JSON.stringify(answer)}::jsonb, ${lead.receivedAt}
+      select ${organisationId}::uuid, ${campaign.id}::uuid, ${lead.idempotencyKey}::text, ${lead.contentHash}::bytea, ${lead.id}::uuid,
+        ${answer.status === "invalid" ? 422 : 201}::integer, ${JSON.stringify(answer)}::jsonb, ${lead.receivedAt}::timestamptz
       where ${lead.idempotencyKey}::text is not null
     )
     insert into lead_keys (organisation_id, campaign_id, key_hash, lead_id, received_at)
-    select ${organisationId}, ${campaign.id}, key_hash, ${lead.id}, ${lead.receivedAt}
+    select ${organisationId}::uuid, ${campaign.id}::uuid, key_hash, ${lead.id}::uuid, ${lead.receivedAt}::timestamptz
     from unnest(${keyHashes}::bytea[]) as key_hash
   `.execute(transaction);
 }

@@ -69,12 +69,12 @@ export async function book(
     ), booked as (
       insert into transactions
         (id, organisation_id, key, kind, currency, occurred_at, partner_id, lead_id, delivery_id, reason, created_by)
-      select id, ${organisationId}, key, kind, currency, ${at}, partner_id, lead_id, delivery_id, reason, created_by from given
+      select id, ${organisationId}::uuid, key, kind, currency, ${at}::timestamptz, partner_id, lead_id, delivery_id, reason, created_by from given
     )
     insert into entries (transaction_id, account_id, organisation_id, amount_minor, currency)
-    select id, from_account_id, ${organisationId}, -amount_minor, currency from given
+    select id, from_account_id, ${organisationId}::uuid, -amount_minor, currency from given
     union all
-    select id, to_account_id, ${organisationId}, amount_minor, currency from given
+    select id, to_account_id, ${organisationId}::uuid, amount_minor, currency from given
   `.execute(transaction);
 }
 

@@ -326,8 +326,8 @@ async function saveDeliveries(
     )
     insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, group_id, state, due_at, hold_until,
       hold_reason, price_minor, currency, reserved_at, created_at)
-    select id, ${organisationId}, lead_id, ${campaignId}, partner_id, group_id, state, due_at, hold_until,
-      hold_reason, price_minor, currency, reserved_at, ${now}
+    select id, ${organisationId}::uuid, lead_id, ${campaignId}::uuid, partner_id, group_id, state, due_at, hold_until,
+      hold_reason, price_minor, currency, reserved_at, ${now}::timestamptz
     from given where is_new
   `.execute(transaction);
 }
@@ -357,7 +357,7 @@ async function saveLeads(
       from given g where l.id = g.lead_id
     )
     insert into decisions (id, organisation_id, lead_id, decided_at, result, explanation)
-    select decision_id, ${organisationId}, lead_id, ${now}, state, explanation from given
+    select decision_id, ${organisationId}::uuid, lead_id, ${now}::timestamptz, state, explanation from given
   `.execute(transaction);
 }
 

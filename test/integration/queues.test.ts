@@ -80,12 +80,15 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
 
   test("work that is overdue is woken although a deduplication key was left behind", async () => {
     const stuck = open("stuck");
-    // A job under way whose worker never ends it: its key stands.
+    // A job under way that does not end: its key stands.
     let runs = 0;
-    const never = new Promise<void>(() => undefined);
+    let letEnd = () => {};
+    const mayEnd = new Promise<void>((resolve) => {
+      letEnd = resolve;
+    });
     stuck.queues.openWorker(job.name, 1, async () => {
       runs += 1;
-      await never;
+      await mayEnd;
     });
     stuck.waker.wake(job, { id: "one" });
     await until(() => runs === 1);
@@ -96,6 +99,7 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
     });
     other.waker.wake(job, { id: "one" }, "overdue");
     await until(() => otherRuns === 1);
+    letEnd();
   });
 
   if (backend.name === "redis") {

@@ -1,0 +1,150 @@
+import { pino } from "pino";
+import { type CampaignDocument, campaignSchema } from "../../src/campaigns/campaign.ts";
+import { readConfig } from "../../src/config.ts";
+import { type Context, closeContext, openContext } from "../../src/context.ts";
+import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
+import { newId } from "../../src/db/id.ts";
+import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
+import { readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
+import { type Intake, receiveLead } from "../../src/leads/receive-lead.ts";
+import { createOrganisation } from "../../src/organisations/create-organisation.ts";
+import { partnerSchema } from "../../src/partners/partner.ts";
+import { ensureUsageRows } from "../../src/partners/save-usage.ts";
+import { createPartner } from "../../src/partners/store-partner.ts";
+import { routeDueLeads } from "../../src/routing/route-leads.ts";
+import { sweep } from "../../src/sweep.ts";
+import { createTestDatabase, type TestDatabase } from "./database.ts";
+
+/** An installation on a database of its own, with one organisation and a clock that the test sets. Nothing in it is fake but the time. */
+export interface Installation {
+  readonly context: Context;
+  readonly organisationId: string;
+  readonly databaseUrl: string;
+  /** Moves the clock; it stands still otherwise, unless `realTime` was asked for. */
+  setTime(iso: string): void;
+  addPartner(document: Record<string, unknown>): Promise<string>;
+  addCampaign(document: Record<string, unknown>): Promise<string>;
+  receive(campaignId: string, raw: Record<string, unknown>, idempotencyKey?: string): Promise<Intake>;
+  /** Routes and delivers all that is due now, without queues, until nothing is. */
+  settle(): Promise<void>;
+  inOrganisation<T>(work: (transaction: Database) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface InstallationOptions {
+  readonly at?: string;
+  readonly redisUrl?: string | undefined;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export async function openInstallation(options: InstallationOptions = {}): Promise<Installation> {
+  const testDatabase = await createTestDatabase();
+  let time = options.at === undefined ? null : new Date(options.at);
+  const context = openContext({
+    config: readTestConfig(options),
+    databaseUrl: testDatabase.databaseUrl,
+    secret: "a secret of the tests, of 32 characters or more",
+    clock: () => time ?? new Date(),
+    log: pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" }),
+  });
+  const organisationId = await addOrganisation(testDatabase, "Seller");
+  const change = () => ({ organisationId, by: "test", at: context.clock() });
+  return {
+    context,
+    organisationId,
+    databaseUrl: testDatabase.databaseUrl,
+    setTime: (iso) => {
+      time = new Date(iso);
+    },
+    async addPartner(document) {
+      const parsed = partnerSchema.parse({ timeZone: "Europe/London", currency: "GBP", ...document });
+      const created = await createPartner(context, change(), parsed);
+      if (created.kind !== "stored") throw new Error(JSON.stringify(created));
+      return created.id;
+    },
+    async addCampaign(document) {
+      return insertCampaign(context, organisationId, campaignSchema.parse({ timeZone: "Europe/London", ...document }));
+    },
+    async receive(campaignId, raw, idempotencyKey) {
+      const campaign = await readIntakeCampaign(context, organisationId, campaignId);
+      if (campaign === null) throw new Error("no such campaign");
+      const entrance = { campaign, intakeKeyId: null, introducerId: null };
+      return receiveLead(context, entrance, { raw, idempotencyKey: idempotencyKey ?? null, source: "test" });
+    },
+    settle: async () => settleAll(context, organisationId),
+    inOrganisation: async (work) => inOrganisation(context.database, organisationId, work),
+    async close() {
+      await closeContext(context, 5_000);
+      await testDatabase.drop();
+    },
+  };
+}
+
+export function readTestConfig({ redisUrl, environment = {} }: InstallationOptions) {
+  const read = readConfig({
+    HANDOFF_ALLOW_HOSTS: "127.0.0.1:1",
+    QUEUE_PREFIX: "test",
+    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+    ...environment,
+  });
+  if (!read.ok) throw new Error(read.problems.join("\n"));
+  return read.config;
+}
+
+export async function addOrganisation(testDatabase: TestDatabase, name: string): Promise<string> {
+  const owner = openDatabase(createPool(testDatabase.databaseUrl, "owner", 1));
+  try {
+    const document = { name, timeZone: "Europe/London", currency: "GBP", smsRate: 5, staffEmail: null };
+    const { id } = await createOrganisation(owner, document, "test", new Date());
+    return id;
+  } finally {
+    await owner.destroy();
+  }
+}
+
+async function insertCampaign(context: Context, organisationId: string, document: CampaignDocument): Promise<string> {
+  const id = newId();
+  const { fields, duplicates, routing, ...rest } = document;
+  const groups = routing.map((group) => ({ ...group, id: newId() }));
+  const partnerIds = [...new Set(groups.flatMap((group) => group.partners.map((partner) => partner.partnerId)))];
+  const now = context.clock();
+  await inOrganisation(context.database, organisationId, async (transaction) => {
+    await transaction
+      .insertInto("campaigns")
+      .values({
+        id,
+        organisationId,
+        ...rest,
+        fields: JSON.stringify(fields),
+        duplicates: duplicates === null ? null : JSON.stringify(duplicates),
+        routing: JSON.stringify(groups),
+        createdAt: now,
+        updatedAt: now,
+      })
+      .execute();
+    await ensureUsageRows(transaction, organisationId, partnerIds, id);
+  });
+  return id;
+}
+
+/** What the queue would do, one after the other. Wake-ups that are given meanwhile find nobody listening. */
+async function settleAll(context: Context, organisationId: string): Promise<void> {
+  for (let rounds = 0; rounds < 100; rounds += 1) {
+    const due = await dueNow(context);
+    if (due.campaignIds.length + due.partnerIds.length === 0) return;
+    for (const campaignId of due.campaignIds) await routeDueLeads(context, organisationId, campaignId);
+    for (const partnerId of due.partnerIds) await drainDueDeliveries(context, organisationId, partnerId);
+  }
+  throw new Error("It does not come to an end: something is due again and again at one instant.");
+}
+
+async function dueNow(context: Context): Promise<{ campaignIds: string[]; partnerIds: string[] }> {
+  const campaignIds: string[] = [];
+  const partnerIds: string[] = [];
+  const wake = (_job: unknown, payload: object) => {
+    if ("campaignId" in payload) campaignIds.push(String(payload.campaignId));
+    if ("partnerId" in payload) partnerIds.push(String(payload.partnerId));
+  };
+  await sweep({ ...context, waker: { wake, settled: async () => undefined } });
+  return { campaignIds, partnerIds };
+}
