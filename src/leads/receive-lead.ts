@@ -13,6 +13,7 @@ import type { Entrance, IntakeCampaign } from "./intake-campaign.ts";
 const sameContentMs = 60_000;
 
 export interface ReceivedLead {
+  /** The lead's fields by their keys; `contacts` holds more people, `source` says whence it came. */
   readonly raw: Readonly<Record<string, unknown>>;
   readonly idempotencyKey: string | null;
   readonly source: string | null;
@@ -66,7 +67,7 @@ export interface PreparedLead {
 
 /** Checks and regularises what was sent. Reads nothing from the database. */
 export function prepareLead(context: Context, campaign: IntakeCampaign, received: ReceivedLead): PreparedLead {
-  const { contacts: rawContacts, ...raw } = received.raw;
+  const { contacts: rawContacts, source, ...raw } = received.raw;
   const normalised = normaliseFields(campaign.fields, raw);
   const contacts = readContacts(campaign.fields, rawContacts);
   const keys = matchKeys(campaign.fields, normalised.values, campaign.duplicates?.match ?? []);
@@ -74,7 +75,7 @@ export function prepareLead(context: Context, campaign: IntakeCampaign, received
   return {
     id: newId(),
     receivedAt: context.clock(),
-    source: received.source,
+    source: received.source ?? (typeof source === "string" ? source.slice(0, 200) : null),
     fields: normalised.values,
     extra: normalised.ok ? normalised.extra : { ...normalised.extra, ...refusedValues(normalised.problems, raw) },
     contacts: contacts.contacts,
