@@ -1,8 +1,12 @@
 import helmet from "@fastify/helmet";
-import { fastify } from "fastify";
+import { type FastifyPluginAsync, fastify } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { alertRoutes, smsStatusRoutes } from "./alerts/alert-routes.ts";
+import { campaignRoutes } from "./campaigns/campaign-routes.ts";
+import { intakeKeyRoutes } from "./campaigns/intake-key-routes.ts";
 import type { Context } from "./context.ts";
 import { newId } from "./db/id.ts";
+import { deliveryRoutes } from "./delivery/delivery-routes.ts";
 import { answerErrors } from "./http/answer-errors.ts";
 import type { Api } from "./http/api.ts";
 import { authenticate } from "./http/authenticate.ts";
@@ -13,9 +17,12 @@ import { createRequestMetrics } from "./http/metrics.ts";
 import { refuseOtherMethods } from "./http/refuse-methods.ts";
 import { refuseUnstorableText } from "./http/refuse-unstorable-text.ts";
 import { validatorCompiler } from "./http/validate.ts";
+import { intakeRoutes } from "./leads/intake-routes.ts";
+import { leadRoutes } from "./leads/lead-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
+import { trialRoutes } from "./partners/trial-routes.ts";
 
 /** A settings document with hundreds of partners in its routing fits into this. */
 const bodyLimitBytes = 1024 * 1024;
@@ -40,11 +47,16 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   // What a handler gives is checked by its types; to check it again would cost each answer, and turn old rows into errors.
   api.setSerializerCompiler(() => (data) => JSON.stringify(data));
   api.decorateRequest("caller", null);
+  api.decorateRequest("organisationId", null);
 
   const metrics = createRequestMetrics(context);
   answerErrors(api, context);
   logRequests(api, context, metrics);
+  const isSecure = context.config.publicUrl.startsWith("https:");
   await api.register(helmet, {
+    // Other names under the operator's domain are not ours to speak for.
+    strictTransportSecurity: isSecure ? { includeSubDomains: false } : false,
+    xFrameOptions: { action: "deny" },
     contentSecurityPolicy: {
       useDefaults: false,
       directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] },
@@ -54,15 +66,24 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
-  await api.register(
-    async (v1: Api) => {
-      authenticate(v1, context);
-      organisationRoutes(v1, context);
-      partnerRoutes(v1, context);
-      ledgerRoutes(v1, context);
-    },
-    { prefix: "/v1" },
-  );
+  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes]) {
+    const scope: FastifyPluginAsync = async (v1) => routes(v1, context);
+    await api.register(scope, { prefix: "/v1" });
+  }
   refuseTheRest();
   return api;
+}
+
+/** Everything that takes an API key. */
+function guardedRoutes(v1: Api, context: Context): void {
+  authenticate(v1, context);
+  organisationRoutes(v1, context);
+  partnerRoutes(v1, context);
+  trialRoutes(v1, context);
+  ledgerRoutes(v1, context);
+  campaignRoutes(v1, context);
+  intakeKeyRoutes(v1, context);
+  leadRoutes(v1, context);
+  deliveryRoutes(v1, context);
+  alertRoutes(v1, context);
 }

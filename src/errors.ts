@@ -33,6 +33,8 @@ export interface FieldError {
   readonly field: string;
   readonly code: string;
   readonly message: string;
+  /** What was given, where that is told. */
+  readonly given?: string | number | boolean | null | undefined;
 }
 
 /** The body of a refusal (RFC 9457), with a code for programs and each bad field. */

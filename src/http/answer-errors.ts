@@ -39,7 +39,9 @@ function refuseRequest(error: FastifyError, request: FastifyRequest, reply: Fast
         detail: `At most ${request.routeOptions.bodyLimit} bytes are taken here.`,
       });
     case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
-      return sendProblem(reply, "unsupported_media_type", { detail: "Send the body as application/json." });
+      return sendProblem(reply, "unsupported_media_type", {
+        detail: "The Content-Type is missing, malformed, or none that is taken here; application/json always is.",
+      });
     case "FST_ERR_CTP_EMPTY_JSON_BODY":
       return sendProblem(reply, "malformed_body", { detail: "The body is empty although its type is given as JSON." });
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":

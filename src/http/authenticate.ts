@@ -17,6 +17,8 @@ export interface Caller {
 declare module "fastify" {
   interface FastifyRequest {
     caller: Caller | null;
+    /** Whom the request is about, for the log: the caller's, or that of the intake key. */
+    organisationId: string | null;
   }
 }
 
@@ -33,6 +35,7 @@ export function authenticate(api: Api, context: Context): void {
     const caller = await findCaller(context, readBearer(request.headers.authorization));
     if (caller === null) return refuse(reply);
     request.caller = caller;
+    request.organisationId = caller.organisationId;
     return undefined;
   });
 }

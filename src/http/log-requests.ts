@@ -12,7 +12,7 @@ export function logRequests(api: Api, context: Context, metrics: RequestMetrics)
     const { method } = request;
     const status = reply.statusCode;
     metrics.observe(method, route, status, reply.elapsedTime / 1000);
-    const organisationId = request.caller?.organisationId;
+    const { organisationId } = request;
     const durationMs = Math.round(reply.elapsedTime * 10) / 10;
     context.log.info({ method, route, status, durationMs, organisationId }, "request");
   });

@@ -1,7 +1,57 @@
+import type { Field } from "../campaigns/fields.ts";
+import { checkEmailSettings, checkInternetSettings } from "../channels/check-settings.ts";
+import { type SampleField, sampleVariables } from "../channels/sample-variables.ts";
+import type { Database } from "../db/database.ts";
 import type { FieldError } from "../errors.ts";
 import type { DeliverySettings } from "./delivery-settings.ts";
 
-/** Tries the settings on a sample lead: what cannot be rendered then is refused before a real lead meets it. */
-export function checkDelivery(_settings: DeliverySettings): readonly FieldError[] {
-  return [];
+/** A campaign whose leads the settings have to fit. */
+export interface FittedCampaign {
+  readonly name: string;
+  readonly fields: readonly SampleField[];
+}
+
+/**
+ * Tries settings (secrets in the clear or masked) on sample leads of each campaign; what cannot be rendered is named by its
+ * field before a real lead meets it. Without a campaign, whatever fields the templates name are taken to be there.
+ */
+export function checkDelivery(settings: DeliverySettings, campaigns: readonly FittedCampaign[]): readonly FieldError[] {
+  const fitted = campaigns.length > 0 ? campaigns : [{ name: "", fields: namedFields(settings) }];
+  const found = new Map<string, FieldError>();
+  for (const { name, fields } of fitted) {
+    const samples = sampleVariables(fields);
+    const { internet, email } = settings;
+    const problems = [
+      ...(internet === null ? [] : checkInternetSettings(internet, samples)).map(
+        (problem) => ["internet", problem] as const,
+      ),
+      ...(email === null ? [] : checkEmailSettings(email, samples)).map((problem) => ["email", problem] as const),
+    ];
+    for (const [part, problem] of problems) {
+      const field = `${part}.${problem.field}`;
+      const message = fitted.length > 1 ? `${problem.message} (campaign ${name})` : problem.message;
+      if (!found.has(field)) found.set(field, { field, code: "not_renderable", message });
+    }
+  }
+  return [...found.values()];
+}
+
+/** Every name after a dot in the templates, as a text field: which of them a campaign has is not known yet. */
+export function namedFields(settings: object): Field[] {
+  const names = new Set<string>();
+  for (const [block] of JSON.stringify(settings).matchAll(/\{[{%][\s\S]*?[%}]\}/g)) {
+    for (const [, name] of block.matchAll(/\.\s*([a-z][a-z0-9_]{0,62})\b/g)) if (name !== undefined) names.add(name);
+  }
+  return [...names].map((key) => ({ key, type: "text", group: "contact" }));
+}
+
+/** The campaigns whose routing names this partner. */
+export async function readFittedCampaigns(
+  transaction: Database,
+  partnerId: string,
+): Promise<readonly FittedCampaign[]> {
+  const campaigns = await transaction.selectFrom("campaigns").select(["name", "fields", "routing"]).execute();
+  return campaigns.filter(({ routing }) =>
+    routing.some((group) => group.partners.some((partner) => partner.partnerId === partnerId)),
+  );
 }

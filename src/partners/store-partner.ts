@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { keepMaskedSecrets } from "../channels/settings.ts";
 import type { Context } from "../context.ts";
@@ -9,7 +10,7 @@ import { applyPatch } from "../http/patch-schema.ts";
 import { openPartnerAccounts } from "../ledger/accounts.ts";
 import { changeAccountCurrency } from "../ledger/change-currency.ts";
 import { type Change, changedKeys, pickKeys, recordChange } from "../organisations/record-change.ts";
-import { checkDelivery } from "./check-delivery.ts";
+import { checkDelivery, type FittedCampaign, readFittedCampaigns } from "./check-delivery.ts";
 import { maskDeliverySettings, openDeliverySettings } from "./delivery-settings.ts";
 import type { PartnerDocument } from "./partner.ts";
 import { partnerColumns, toColumns, toDocument } from "./partner-row.ts";
@@ -35,7 +36,7 @@ export async function createPartner(
   change: Change,
   document: PartnerDocument,
 ): Promise<CreateResult> {
-  const delivery = withKeptSecrets(document, null);
+  const delivery = withKeptSecrets(document, null, []);
   if (!delivery.ok) return { kind: "invalid", fields: delivery.fields };
   const { organisationId, at } = change;
   const id = newId();
@@ -101,7 +102,8 @@ export async function changePartner(
   const result = await inOrganisation(context.database, organisationId, async (transaction) => {
     const before = await readDocument(transaction, context.vault, id);
     if (before === null) return { kind: "not_found" } as const;
-    const kept = withKeptSecrets(applyPatch(before, patch), before);
+    const campaigns = await readFittedCampaigns(transaction, id);
+    const kept = withKeptSecrets(applyPatch(before, patch), before, campaigns);
     if (!kept.ok) return { kind: "invalid", fields: kept.fields } as const;
     const after = kept.document;
     const keys = changedKeys(before, after);
@@ -132,7 +134,11 @@ type Kept =
   | { readonly ok: false; readonly fields: readonly FieldError[] };
 
 /** Puts the stored secrets where the mask stands in for them, and checks that the delivery settings can work. */
-function withKeptSecrets(next: PartnerDocument, previous: PartnerDocument | null): Kept {
+function withKeptSecrets(
+  next: PartnerDocument,
+  previous: PartnerDocument | null,
+  campaigns: readonly FittedCampaign[],
+): Kept {
   const problems: FieldError[] = [];
   const keep = <Settings extends object>(part: "internet" | "email", settings: Settings | null): Settings | null => {
     if (settings === null) return null;
@@ -144,8 +150,19 @@ function withKeptSecrets(next: PartnerDocument, previous: PartnerDocument | null
     return settings;
   };
   const document = { ...next, internet: keep("internet", next.internet), email: keep("email", next.email) };
-  const fields = problems.length > 0 ? problems : checkDelivery(document);
+  const fields = problems.length > 0 ? problems : checkChanged(document, previous, campaigns);
   return fields.length > 0 ? { ok: false, fields } : { ok: true, document };
+}
+
+/** Settings that are as they were are not refused again: a campaign may have changed under them. */
+function checkChanged(
+  document: PartnerDocument,
+  previous: PartnerDocument | null,
+  campaigns: readonly FittedCampaign[],
+): readonly FieldError[] {
+  const isSame = (part: "internet" | "email") => isDeepStrictEqual(document[part], previous?.[part] ?? null);
+  const internet = isSame("internet") ? null : document.internet;
+  return checkDelivery({ internet, email: isSame("email") ? null : document.email }, campaigns);
 }
 
 function masked(document: PartnerDocument): PartnerDocument {

@@ -1,0 +1,37 @@
+import type { Database } from "../db/database.ts";
+import type { Warning } from "../http/api.ts";
+import { checkDelivery } from "../partners/check-delivery.ts";
+import type { CampaignDocument } from "./campaign.ts";
+
+/** What in a campaign's routing is allowed and yet hardly meant: partners that cannot get its leads, and why. */
+export async function campaignWarnings(transaction: Database, document: CampaignDocument): Promise<Warning[]> {
+  const { routing, fields, name } = document;
+  if (routing.length === 0) return [{ field: "routing", message: "Nobody is in the routing: the leads go unsold." }];
+  const ids = [...new Set(routing.flatMap((group) => group.partners.map(({ partnerId }) => partnerId)))];
+  const partners = ids.length === 0 ? [] : await readPartners(transaction, ids);
+  const notes = new Map(
+    partners.map(({ id, type, active, internet, email }) => {
+      const [problem] = checkDelivery({ internet, email }, [{ name, fields }]);
+      if (type === "introducer") return [id, "only introduces leads and gets none"];
+      if (!active) return [id, "is switched off"];
+      if (internet === null && email === null) return [id, "has no delivery set up"];
+      return [id, problem === undefined ? null : `cannot be delivered to: ${problem.field}: ${problem.message}`];
+    }),
+  );
+  return routing.flatMap((group, groupIndex) =>
+    group.partners.flatMap(({ partnerId }, index) => {
+      const note = notes.get(partnerId) ?? null;
+      return note === null
+        ? []
+        : [{ field: `routing.${groupIndex}.partners.${index}.partnerId`, message: `The partner ${note}.` }];
+    }),
+  );
+}
+
+async function readPartners(transaction: Database, ids: readonly string[]) {
+  return transaction
+    .selectFrom("partners")
+    .select(["id", "type", "active", "internet", "email"])
+    .where("id", "in", ids)
+    .execute();
+}

@@ -1,0 +1,68 @@
+import type { FieldError } from "../errors.ts";
+import type { CampaignDocument } from "./campaign.ts";
+import { filterProblems } from "./filter.ts";
+
+/** What of a partner its place in a campaign's routing is checked against. */
+export interface RoutedPartner {
+  readonly id: string;
+  readonly type: "introducer" | "partner" | "both";
+}
+
+/**
+ * What in a campaign's document does not fit together: names of fields and partners that are not there, a partner twice in
+ * a group, filters that its fields can never meet. `groupIds` are the groups that the campaign has already.
+ */
+export function campaignProblems(
+  document: CampaignDocument,
+  partners: ReadonlyMap<string, RoutedPartner>,
+  groupIds: ReadonlySet<string>,
+): FieldError[] {
+  return [...duplicatesProblems(document), ...routingProblems(document, partners, groupIds)];
+}
+
+function duplicatesProblems({ duplicates, fields }: CampaignDocument): FieldError[] {
+  const keys = fields.map((field) => field.key);
+  return (duplicates?.match ?? []).flatMap((key, index, match) => {
+    const field = `duplicates.match.${index}`;
+    if (!keys.includes(key))
+      return { field, code: "unknown_field", message: `${key} is not a field of the campaign: ${list(keys)}` };
+    if (match.indexOf(key) < index) return { field, code: "repeated", message: `${key} is named already` };
+    return [];
+  });
+}
+
+function routingProblems(
+  { routing, fields }: CampaignDocument,
+  partners: ReadonlyMap<string, RoutedPartner>,
+  groupIds: ReadonlySet<string>,
+): FieldError[] {
+  const problems: FieldError[] = [];
+  const add = (field: string, code: string, message: string) => problems.push({ field, code, message });
+  routing.forEach((group, groupIndex) => {
+    const place = `routing.${groupIndex}`;
+    if (group.id !== undefined && !groupIds.has(group.id)) {
+      add(`${place}.id`, "unknown_group", "is not a group of this campaign; leave it out for a new one");
+    }
+    if (routing.findIndex(({ id }) => id !== undefined && id === group.id) < groupIndex && group.id !== undefined) {
+      add(`${place}.id`, "repeated", "is the id of an earlier group already");
+    }
+    group.partners.forEach(({ partnerId, filter }, index) => {
+      const at = `${place}.partners.${index}`;
+      if (!partners.has(partnerId)) add(`${at}.partnerId`, "unknown_partner", `there is no partner ${partnerId}`);
+      if (group.partners.findIndex((other) => other.partnerId === partnerId) < index) {
+        add(`${at}.partnerId`, "repeated", "is in this group already");
+      }
+      for (const { field, message } of filter === null ? [] : filterProblems(filter, fields)) {
+        add(`${at}.filter.${field}`, "does_not_fit", message);
+      }
+    });
+  });
+  return problems;
+}
+
+const mostListed = 40;
+
+function list(keys: readonly string[]): string {
+  const more = keys.length > mostListed ? ` and ${keys.length - mostListed} more` : "";
+  return `it has ${keys.slice(0, mostListed).join(", ")}${more}`;
+}

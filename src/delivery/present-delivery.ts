@@ -1,0 +1,149 @@
+import type { Selectable } from "kysely";
+import { z } from "zod";
+import type { Database } from "../db/database.ts";
+import type { DeliveryRow, Tables } from "../db/tables.ts";
+import { instantSchema } from "../http/api.ts";
+import { explainReason } from "../routing/reasons.ts";
+
+export const deliveryStates = [
+  "held",
+  "offered",
+  "sending",
+  "delivered",
+  "rejected",
+  "failed",
+  "uncertain",
+  "declined",
+  "expired",
+  "cancelled",
+  "returned",
+] as const;
+
+/** A reason from the closed list, with what belongs to it and in plain words. */
+export const reasonAnswer = z.looseObject({ code: z.string(), text: z.string() });
+
+export const deliveryAnswer = z
+  .object({
+    id: z.uuid(),
+    leadId: z.uuid(),
+    campaignId: z.uuid(),
+    partnerId: z.uuid(),
+    partnerName: z.string(),
+    groupId: z.uuid().nullable(),
+    state: z.enum(deliveryStates),
+    price: z.int().meta({ description: "in minor units" }),
+    currency: z.string(),
+    hold: z
+      .object({ until: instantSchema.nullable(), reason: reasonAnswer })
+      .nullable()
+      .meta({ description: "what it waits for" }),
+    dueAt: instantSchema.nullable().meta({ description: "when something happens next" }),
+    manual: z.boolean().meta({ description: "sent by hand" }),
+    override: z.boolean().meta({ description: "past limits, hours or funds" }),
+    attemptCount: z.int(),
+    mayHaveArrived: z.boolean(),
+    reference: z.string().nullable().meta({ description: "what the partner calls it" }),
+    reason: z.string().nullable(),
+    createdAt: instantSchema,
+    finishedAt: instantSchema.nullable(),
+  })
+  .meta({ id: "Delivery" });
+export type DeliveryAnswer = z.infer<typeof deliveryAnswer>;
+
+export const attemptAnswer = z
+  .object({
+    number: z.int(),
+    channel: z.string(),
+    startedAt: instantSchema,
+    durationMs: z.int(),
+    outcome: z.enum(["accepted", "rejected", "retry", "broken", "interrupted"]),
+    reason: z.string().nullable(),
+    arrived: z.enum(["no", "yes", "unknown"]),
+    status: z.int().nullable(),
+    request: z.record(z.string(), z.unknown()).nullable().meta({ description: "secrets are masked" }),
+    response: z.record(z.string(), z.unknown()).nullable(),
+    retryAt: instantSchema.nullable(),
+  })
+  .meta({ id: "Attempt" });
+export type AttemptAnswer = z.infer<typeof attemptAnswer>;
+
+export const deliveryWithAttempts = deliveryAnswer
+  .extend({ attempts: z.array(attemptAnswer) })
+  .meta({ id: "DeliveryDetail" });
+export type DeliveryWithAttempts = z.infer<typeof deliveryWithAttempts>;
+
+const columns = [
+  "d.id",
+  "d.leadId",
+  "d.campaignId",
+  "d.partnerId",
+  "d.groupId",
+  "d.state",
+  "d.priceMinor",
+  "d.currency",
+  "d.holdUntil",
+  "d.holdReason",
+  "d.dueAt",
+  "d.manual",
+  "d.override",
+  "d.attemptCount",
+  "d.mayHaveArrived",
+  "d.reference",
+  "d.reason",
+  "d.createdAt",
+  "d.finishedAt",
+  "p.name as partnerName",
+] as const;
+
+/** Deliveries with the names of their partners, to be filtered further. */
+export function selectDeliveries(transaction: Database) {
+  return transaction.selectFrom("deliveries as d").innerJoin("partners as p", "p.id", "d.partnerId").select(columns);
+}
+
+type PresentedRow = Omit<
+  Selectable<DeliveryRow>,
+  "organisationId" | "reservedAt" | "redeliveryOf" | "claimToken" | "sendingSince" | "tries" | "withdrawn"
+> & { readonly partnerName: string };
+
+export function presentDelivery(row: PresentedRow): DeliveryAnswer {
+  const { priceMinor, holdUntil, holdReason, dueAt, createdAt, finishedAt, ...rest } = row;
+  const reason = holdReason?.reason;
+  return {
+    ...rest,
+    price: priceMinor,
+    hold:
+      row.state === "held" && reason !== undefined
+        ? { until: holdUntil?.toISOString() ?? null, reason: { ...reason, text: explainReason(reason) } }
+        : null,
+    dueAt: dueAt?.toISOString() ?? null,
+    createdAt: createdAt.toISOString(),
+    finishedAt: finishedAt?.toISOString() ?? null,
+  };
+}
+
+/** The attempts of these deliveries, by delivery, in order. */
+export async function readAttempts(
+  transaction: Database,
+  deliveryIds: readonly string[],
+): Promise<ReadonlyMap<string, AttemptAnswer[]>> {
+  const byDelivery = new Map<string, AttemptAnswer[]>();
+  if (deliveryIds.length === 0) return byDelivery;
+  const rows = await transaction
+    .selectFrom("attempts")
+    .selectAll()
+    .where("deliveryId", "in", deliveryIds)
+    .orderBy("deliveryId")
+    .orderBy("number")
+    .execute();
+  for (const row of rows) {
+    const attempts = byDelivery.get(row.deliveryId) ?? [];
+    attempts.push(presentAttempt(row));
+    byDelivery.set(row.deliveryId, attempts);
+  }
+  return byDelivery;
+}
+
+function presentAttempt(row: Selectable<Tables["attempts"]>): AttemptAnswer {
+  const { deliveryId: _deliveryId, organisationId: _organisationId, startedAt, retryAt, ...attempt } = row;
+  return { ...attempt, startedAt: startedAt.toISOString(), retryAt: retryAt?.toISOString() ?? null };
+}

@@ -1,0 +1,52 @@
+import { z } from "zod";
+import type { LeadState } from "../db/tables.ts";
+import { explainReason, type Reason, type ReasonCode } from "../routing/reasons.ts";
+
+const coded = z.looseObject({ code: z.string() });
+
+const unsoldWords: Readonly<Record<string, string>> = {
+  no_partners: "Nobody is in the campaign's routing.",
+  no_partner_eligible: "No partner could take the lead, now or later.",
+  all_refused: "Every partner that could have had the lead refused it.",
+  hold_expired: "The lead was held until its time was over, and nobody could take it.",
+  delivery_uncertain: "It is not known whether a partner got the lead: staff decide.",
+};
+
+const invalidReason = z.looseObject({ problems: z.array(z.looseObject({ field: z.string() })) });
+
+/** Why a lead is in its state, as a code and in plain words; null where the state says it all. */
+export function explainState(
+  state: LeadState,
+  stateReason: unknown,
+): { readonly code: string; readonly text: string } | null {
+  const read = coded.safeParse(stateReason);
+  if (!read.success) return null;
+  const { code } = read.data;
+  if (isReason(stateReason)) return { code, text: explainReason(stateReason) };
+  if (state === "invalid") {
+    const fields = invalidReason.safeParse(stateReason).data?.problems.map((problem) => problem.field) ?? [];
+    return { code, text: `These fields are not right: ${fields.join(", ")}.` };
+  }
+  return { code, text: unsoldWords[code] ?? code };
+}
+
+const reasonCodes: Readonly<Record<ReasonCode, true>> = {
+  partner_inactive: true,
+  not_a_buyer: true,
+  no_delivery_method: true,
+  introduced_it: true,
+  already_had: true,
+  sale_limit_reached: true,
+  filter_not_matched: true,
+  closed: true,
+  limit_reached: true,
+  spend_limit_reached: true,
+  no_funds: true,
+  endpoint_paused: true,
+};
+
+/** The router stores its reasons whole: what bears one of its codes is one of them. */
+function isReason(value: unknown): value is Reason {
+  const read = coded.safeParse(value);
+  return read.success && Object.hasOwn(reasonCodes, read.data.code);
+}

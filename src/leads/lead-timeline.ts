@@ -1,0 +1,85 @@
+import { z } from "zod";
+import type { DeliveryWithAttempts } from "../delivery/present-delivery.ts";
+import { instantSchema } from "../http/api.ts";
+
+export const timelineEntry = z.object({
+  at: instantSchema,
+  kind: z.enum(["received", "decision", "delivery", "attempt", "event"]),
+  text: z.string().meta({ description: "in plain words" }),
+  deliveryId: z.uuid().optional(),
+});
+export type TimelineEntry = z.infer<typeof timelineEntry>;
+
+export interface LeadHistory {
+  readonly lead: { readonly receivedAt: Date; readonly source: string | null; readonly duplicateOf: string | null };
+  readonly decisions: readonly { readonly decidedAt: Date; readonly result: string }[];
+  readonly deliveries: readonly DeliveryWithAttempts[];
+  readonly events: readonly {
+    readonly happenedAt: Date;
+    readonly kind: string;
+    readonly actor: string;
+    readonly detail: Readonly<Record<string, unknown>>;
+  }[];
+}
+
+/** Puts what is known of a lead into one story, oldest first. */
+export function composeTimeline({ lead, decisions, deliveries, events }: LeadHistory): TimelineEntry[] {
+  const source = lead.source === null ? "" : ` from ${lead.source}`;
+  const duplicate = lead.duplicateOf === null ? "" : `, a duplicate of ${lead.duplicateOf}`;
+  const entries: TimelineEntry[] = [
+    { at: lead.receivedAt.toISOString(), kind: "received", text: `The lead came in${source}${duplicate}.` },
+    ...decisions.map(({ decidedAt, result }) => ({
+      at: decidedAt.toISOString(),
+      kind: "decision" as const,
+      text: decisionWords[result] ?? `Routing came to: ${result}.`,
+    })),
+    ...deliveries.flatMap(tellDelivery),
+    ...events.map(({ happenedAt, kind, actor, detail }) => ({
+      at: happenedAt.toISOString(),
+      kind: "event" as const,
+      text: `${eventWords[kind] ?? `It was ${kind}`} (${actor})${reasonOf(detail)}.`,
+    })),
+  ];
+  const order = ["received", "event", "decision", "delivery", "attempt"];
+  return entries.sort((a, b) => compare(a.at, b.at) || order.indexOf(a.kind) - order.indexOf(b.kind));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const decisionWords: Readonly<Record<string, string>> = {
+  routing: "Routing decided who gets it.",
+  held: "Nobody could take it at that time: it is held.",
+  sold: "Routing found that it is sold.",
+  unsold: "Routing found nobody to take it.",
+};
+
+const eventWords: Readonly<Record<string, string>> = {
+  referred: "It was sent to a partner by hand",
+  redelivered: "A delivery was sent again by hand",
+  unreferred: "It was taken back by hand",
+  resolved: "An uncertain delivery was decided by hand",
+  erased: "Its personal data was erased",
+};
+
+function reasonOf({ reason }: Readonly<Record<string, unknown>>): string {
+  return typeof reason === "string" && reason !== "" ? `: ${reason}` : "";
+}
+
+function tellDelivery(delivery: DeliveryWithAttempts): TimelineEntry[] {
+  const { id: deliveryId, partnerName, state, reason, createdAt, finishedAt, hold, attempts } = delivery;
+  const begun =
+    hold === null ? `A delivery to ${partnerName} began.` : `It is held for ${partnerName}: ${hold.reason.text}`;
+  const told: TimelineEntry[] = [{ at: createdAt, kind: "delivery", text: begun, deliveryId }];
+  for (const { startedAt, number, channel, outcome, status, reason: why } of attempts) {
+    const answered = status === null ? "" : ` (${status})`;
+    const text = `Attempt ${number} to ${partnerName} over ${channel}: ${outcome}${answered}${why === null ? "" : `: ${why}`}.`;
+    told.push({ at: startedAt, kind: "attempt", text: text.replace(/\.\.$/, "."), deliveryId });
+  }
+  if (finishedAt !== null) {
+    const text = `The delivery to ${partnerName} ended: ${state}${reason === null ? "" : `: ${reason}`}.`;
+    told.push({ at: finishedAt, kind: "delivery", text: text.replace(/\.\.$/, "."), deliveryId });
+  }
+  return told;
+}
