@@ -130,7 +130,7 @@ class XmlPlace implements Place {
     refuseAfterAmpersand(this.#text, position.where);
     const text = asText(value).replace(notXml, "");
     if (position.where === "attribute") this.#text += xmlAttribute(text);
-    else this.#text += position.where === "cdata" ? cdata(text) : xmlText(text);
+    else this.#text += position.where === "cdata" ? cdata(text, this.#text) : xmlText(text);
   }
 
   finish(): string {
@@ -233,20 +233,21 @@ const references: Readonly<Record<string, string>> = {
   '"': "&quot;",
   "'": "&#39;",
   // Parsers turn these into a line feed or a blank unless they are written as references (XML 1.0, 2.11 and 3.3.3;
-  // the last two by the rules of XML 1.1).
+  // the last three in readers that follow XML 1.1).
   "\r": "&#13;",
   "\n": "&#10;",
   "\t": "&#9;",
   "\u0085": "&#133;",
   "\u2028": "&#8232;",
+  "\u2029": "&#8233;",
 };
 
 function xmlText(text: string): string {
-  return text.replace(/[&<>\r\u0085\u2028]/g, reference);
+  return text.replace(/[&<>\r\u0085\u2028\u2029]/g, reference);
 }
 
 function xmlAttribute(text: string): string {
-  return text.replace(/[&<>"'\r\n\t\u0085\u2028]/g, reference);
+  return text.replace(/[&<>"'\r\n\t\u0085\u2028\u2029]/g, reference);
 }
 
 function htmlText(text: string): string {
@@ -257,9 +258,13 @@ function reference(character: string): string {
   return references[character] ?? "";
 }
 
-/** What could end the section, alone or together with its neighbours, is written outside it. */
-function cdata(text: string): string {
-  return text.replace(/[\]\r\u0085\u2028]|^>/g, (character) => `]]>${xmlText(character)}<![CDATA[`);
+/**
+ * What could end the section, alone or together with the text `before` it, is written outside it. An empty value keeps
+ * its neighbours apart too.
+ */
+function cdata(text: string, before: string): string {
+  if (text === "") return before.endsWith("]") ? "]]><![CDATA[" : "";
+  return text.replace(/[\]\r\u0085\u2028\u2029]|^>/g, (character) => `]]>${xmlText(character)}<![CDATA[`);
 }
 
 function htmlAttribute(name: string, before: string, text: string): string {

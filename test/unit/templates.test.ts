@@ -3,6 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import { DOMParser } from "@xmldom/xmldom";
 import fc from "fast-check";
 import type { FieldValue, TemplateVariables } from "../../src/channels/contract.ts";
+import { MarkupScanner } from "../../src/channels/markup-scanner.ts";
 import { type PlaceName, renderTemplate, unknownVariables } from "../../src/channels/templates.ts";
 
 function variables(lead: Record<string, FieldValue>): TemplateVariables {
@@ -37,7 +38,7 @@ const hostile = fc
         ...']]> ]] ] > < </a> <!-- --> <![CDATA[ & &amp; &#60; " \' \\ \\u0022 \\" / // .. . % %2e %0d%0a # ? @ : + = ; {{ }} {%'.split(
           " ",
         ),
-        ..."{{ 7|times:7 }}|{{ lead.secret }}|javascript:|\r\n|\n|\t|\0|\u0085|\u2028|O'Brien|Zoë|Smith & Sons|<b>|😀".split(
+        ..."{{ 7|times:7 }}|{{ lead.secret }}|javascript:|\r\n|\n|\t|\0|\u0085|\u2028|\u2029|O'Brien|Zoë|Smith & Sons|<b>|😀".split(
           "|",
         ),
       ),
@@ -98,7 +99,7 @@ describe("a value comes out of the rendered text exactly as it went in", () => {
 
   test("in text, attributes and CDATA of XML, but for characters that XML cannot carry", () => {
     const source = `<a b="{{ lead.x }}" c='&lt;{{ lead.y }}{{ lead.x }}'><t>{{ lead.x }}{{ lead.y }}</t
-      ><!-- " <x y=' --><d><![CDATA[]{{ lead.x }}]{{ lead.y }}]{{ lead.x }}>{{ lead.y }}]]></d><e z='>' f="{{ lead.y }}"/></a>`;
+      ><!-- " <x y=' --><d><![CDATA[]{{ lead.x }}]{{ lead.y }}]{{ lead.x }}>{{ lead.y }}]>]]{{ lead.x }}]>]]></d><e z='>' f="{{ lead.y }}"/></a>`;
     fc.assert(
       fc.property(hostile, hostile, (given, other) => {
         const document = parseXml(render(source, "xml", { x: given, y: other }));
@@ -107,9 +108,20 @@ describe("a value comes out of the rendered text exactly as it went in", () => {
         expect(element("a")?.getAttribute("b")).toBe(x);
         expect(element("a")?.getAttribute("c")).toBe(`<${y}${x}`);
         expect(element("t")?.textContent).toBe(x + y);
-        expect(element("d")?.textContent).toBe(`]${x}]${y}]${x}>${y}`);
+        expect(element("d")?.textContent).toBe(`]${x}]${y}]${x}>${y}]>]]${x}]>`);
         expect(element("e")?.getAttribute("f")).toBe(y);
         expect(document.getElementsByTagName("*").length).toBe(4);
+      }),
+    );
+  });
+
+  test("in CDATA, together with the brackets around it", () => {
+    const part = fc.constantFrom("", "]", ">", "]]", "]>", ">]", "]]>", "a");
+    fc.assert(
+      fc.property(part, part, (x, y) => {
+        const source = `<d><![CDATA[]]{{ lead.x }}]{{ lead.y }}>{{ lead.x }}]{{ lead.x }}]>{{ lead.y }}{{ lead.x }}]]></d>`;
+        const expected = `]]${x}]${y}>${x}]${x}]>${y}${x}`;
+        expect(parseXml(render(source, "xml", { x, y })).documentElement?.textContent).toBe(expected);
       }),
     );
   });
@@ -119,7 +131,7 @@ describe("a value comes out of the rendered text exactly as it went in", () => {
     fc.assert(
       fc.property(hostile, hostile, (given, other) => {
         const [x, y] = [carriedByXml(given), carriedByXml(other)].map((text) =>
-          text.replace(/[\n\t\u0085\u2028]/g, "_"),
+          text.replace(/[\n\t\u0085\u2028\u2029]/g, "_"),
         );
         const element = parseXml(render(source, "html", { x: x ?? "", y: y ?? "" })).documentElement;
         expect(element?.getAttribute("title")).toBe(x);
@@ -147,7 +159,7 @@ describe("a value comes out of the rendered text exactly as it went in", () => {
 
   test("as a segment of a path and in a query, whatever it is, without moving the address", () => {
     fc.assert(
-      fc.property(hostile, hostile, (x, y) => {
+      fc.property(fc.oneof(hostile, fc.constantFrom(".", "..", "%2e")), hostile, (x, y) => {
         fc.pre(!/\p{Surrogate}/u.test(x + y));
         const url = new URL(
           render("https://partner.test:8443/a/{{ lead.x }}/b?q={{ lead.y }}&r={{ lead.x }}", "url", { x, y }),
@@ -249,6 +261,16 @@ describe("no way of printing gets past the escaping", () => {
       "{{ 7|times:7 }}{% include 'a' %}",
     );
   });
+});
+
+test("the scanner finds an end that was written in two pieces", () => {
+  const scanner = new MarkupScanner("xml");
+  expect(scanner.advance("<a><![CDATA[]").where).toBe("cdata");
+  expect(scanner.advance("<a><![CDATA[]]>").where).toBe("text");
+  expect(scanner.advance("<a><![CDATA[]]><!").where).toBe("nowhere");
+  expect(scanner.advance("<a><![CDATA[]]><!-- -").where).toBe("nowhere");
+  expect(scanner.advance("<a><![CDATA[]]><!-- -->").where).toBe("text");
+  expect(scanner.advance("<a><![CDATA[]]><!-- --><b c='")).toEqual({ where: "attribute", name: "c", start: 29 });
 });
 
 describe("a template is refused where a value cannot be kept in its place", () => {
