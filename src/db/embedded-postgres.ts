@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { z } from "zod";
@@ -51,6 +53,15 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const installation = await prepareInstallation(options.dataDirectory, options.log);
   const cluster: Cluster = { ...options, installation, settings: { ...defaultSettings, ...options.settings } };
   return supervise(cluster, await takeServer(cluster, options.port));
+}
+
+/** The address of the database that a Handoff runs on this data folder now; null when none does. */
+export async function findEmbeddedDatabase(options: EmbeddedPostgresOptions): Promise<string | null> {
+  if (!existsSync(path.join(options.dataDirectory, "postgres"))) return null;
+  const installation = await prepareInstallation(options.dataDirectory, options.log);
+  const cluster: Cluster = { ...options, installation, settings: defaultSettings };
+  const server = await findServer(cluster);
+  return server === null ? null : urlOf(cluster, server.port, "handoff");
 }
 
 /** A server whose owner we are for as long as `session` lives: it holds the lock. */

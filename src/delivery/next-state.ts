@@ -36,7 +36,8 @@ export function nextState(delivery: AttemptedDelivery, outcome: Outcome, now: Da
     case "broken":
       return ended(delivery, givenUp(delivery.mayHaveArrived), delivery.mayHaveArrived, outcome.reason);
     case "retry": {
-      const mayHaveArrived = delivery.mayHaveArrived || outcome.arrived !== "no";
+      // A readable answer that took nothing is no doubt; only silence after sending is.
+      const mayHaveArrived = delivery.mayHaveArrived || outcome.arrived === "unknown";
       const delayMs = retryDelaysMs[delivery.tries - 1];
       if (delayMs === undefined) return ended(delivery, givenUp(mayHaveArrived), mayHaveArrived, outcome.reason);
       const waitMs = Math.max(Math.round(delayMs * (0.9 + 0.2 * spread)), outcome.retryAfterMs ?? 0);

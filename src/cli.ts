@@ -1,0 +1,152 @@
+#!/usr/bin/env node
+import { parseArgs } from "node:util";
+import { startWorkers } from "../workers/start-workers.ts";
+import { closeOutbound } from "./channels/close-outbound.ts";
+import { explainCommand, importCommand, sendLeadCommand } from "./commands/lead-commands.ts";
+import { createOrganisationCommand } from "./commands/organisation-commands.ts";
+import type { CommandResult } from "./commands/with-installation.ts";
+import { type Config, readConfig } from "./config.ts";
+import { type Context, closeContext, openContext } from "./context.ts";
+import { migrate, pendingMigrations } from "./db/migrate.ts";
+import { readSecret } from "./installation.ts";
+import { startServer } from "./server.ts";
+import { start } from "./start.ts";
+
+const usage = `handoff <command>
+
+  start                                   everything in one process, with its own database if DATABASE_URL is not set
+  api                                     the HTTP API (needs DATABASE_URL and HANDOFF_SECRET)
+  worker                                  the workers (needs DATABASE_URL and HANDOFF_SECRET)
+  migrate                                 brings the database at DATABASE_URL up to this version
+  import FILE --campaign ID               takes in the leads of a CSV file
+  lead send --campaign ID --field K=V ... takes in one lead
+  explain --campaign ID --field K=V ...   who would get such a lead now, and why not the others
+  organisation create --name NAME         one more organisation, with an API key
+                [--time-zone Z] [--currency C]
+
+Settings come from the environment; docs/operations.md lists them.`;
+
+const print = (line: string) => void process.stdout.write(`${line}\n`);
+const complain = (line: string) => void process.stderr.write(`${line}\n`);
+
+/** How long a stop waits for what is in flight. A second signal does not wait. */
+const exitCodes = { fine: 0, failed: 1, misused: 2, interrupted: 130 };
+
+async function main(words: readonly string[]): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: {
+      campaign: { type: "string" },
+      organisation: { type: "string" },
+      field: { type: "string", multiple: true },
+      name: { type: "string" },
+      "time-zone": { type: "string" },
+      currency: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  const [command = "start", second] = positionals;
+  if (values.help === true || command === "help") {
+    print(usage);
+    return exitCodes.fine;
+  }
+  const read = readConfig(process.env);
+  if (!read.ok) {
+    complain("Handoff cannot start with these settings:");
+    for (const problem of read.problems) complain(`  ${problem}`);
+    return exitCodes.misused;
+  }
+  const { config } = read;
+  switch (command) {
+    case "start": {
+      const running = await start(config, print);
+      return untilSignal(async () => running.stop());
+    }
+    case "api":
+      return serve(config, async (context) => {
+        const server = await startServer(context);
+        print(`The Handoff API is ready at http://localhost:${server.port}`);
+        return server.close;
+      });
+    case "worker":
+      return serve(config, async (context) => {
+        startWorkers(context);
+        print(`A Handoff worker is ready (${context.queues.kind} queue).`);
+        return async () => undefined;
+      });
+    case "migrate":
+      return runMigrate(config);
+    case "import":
+      return report(await importCommand(config, second, values, print));
+    case "lead":
+      if (second !== "send") break;
+      return report(await sendLeadCommand(config, values, print));
+    case "explain":
+      return report(await explainCommand(config, values, print));
+    case "organisation":
+      if (second !== "create") break;
+      return report(await createOrganisationCommand(config, values, print));
+  }
+  complain(`There is no command "${positionals.join(" ")}".\n\n${usage}`);
+  return exitCodes.misused;
+}
+
+function report(result: CommandResult): number {
+  if (result.ok) return exitCodes.fine;
+  complain(result.problem);
+  return exitCodes.failed;
+}
+
+async function runMigrate(config: Config): Promise<number> {
+  const databaseUrl = requireDatabase(config, "migrate");
+  const applied = await migrate(databaseUrl);
+  print(applied.length === 0 ? "The database is up to date." : `Applied: ${applied.join(", ")}.`);
+  return exitCodes.fine;
+}
+
+/** Runs one service of an installation whose database is elsewhere, until it is told to stop. */
+async function serve(config: Config, open: (context: Context) => Promise<() => Promise<void>>): Promise<number> {
+  const databaseUrl = requireDatabase(config, "api and worker");
+  const pending = await pendingMigrations(databaseUrl);
+  if (pending.length > 0) {
+    complain(`The database is behind this version (${pending.join(", ")}): run "handoff migrate" first.`);
+    return exitCodes.failed;
+  }
+  const context = openContext({ config, databaseUrl, secret: await readSecret(config) });
+  const close = await open(context);
+  return untilSignal(async () => {
+    await close();
+    await closeContext(context);
+    await closeOutbound();
+  });
+}
+
+function requireDatabase(config: Config, command: string): string {
+  if (config.databaseUrl !== undefined) return config.databaseUrl;
+  throw new Error(`DATABASE_URL is needed for ${command}; "handoff start" brings a database of its own.`);
+}
+
+/** Waits for Ctrl-C or a request to end, then stops in order. A second signal ends the process at once. */
+async function untilSignal(stop: () => Promise<void>): Promise<number> {
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.once(signal, () => {
+        resolve();
+        process.on(signal, () => process.exit(exitCodes.interrupted));
+      });
+    }
+  });
+  print("Stopping: what is in flight is finished first. Press Ctrl-C again to stop at once.");
+  await stop();
+  print("Stopped.");
+  return exitCodes.fine;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    complain(error instanceof Error ? error.message : String(error));
+    process.exit(exitCodes.failed);
+  },
+);

@@ -1,0 +1,173 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { z } from "zod";
+import { type DemoReceivers, startDemoReceivers } from "../demo/receivers.ts";
+import { sampleLeadsFile, seedDemo } from "../demo/seed-demo.ts";
+import { demoAccount } from "../demo/sms-catcher.ts";
+import { startWorkers } from "../workers/start-workers.ts";
+import { closeOutbound } from "./channels/close-outbound.ts";
+import type { Config } from "./config.ts";
+import { type Context, closeContext, openContext } from "./context.ts";
+import { inOrganisation } from "./db/database.ts";
+import { type FirstOrganisation, openInstallationDatabase, prepareInstallation, readSecret } from "./installation.ts";
+import { importLeads } from "./leads/import-leads.ts";
+import { readIntakeCampaign } from "./leads/intake-campaign.ts";
+import { printTable } from "./print-table.ts";
+import { createProgress } from "./progress.ts";
+import { isAnythingUnderWay, summariseDeliveries } from "./reports/delivery-summary.ts";
+import { startServer } from "./server.ts";
+
+export interface Running {
+  readonly port: number;
+  /** Finishes what is in flight and stops all that was started, in reverse order. */
+  stop(): Promise<void>;
+}
+
+/** The demo's sample leads are delivered in a few seconds; a machine that needs longer goes on by itself. */
+const demoWaitMs = 60_000;
+
+/**
+ * Everything in one process: the database, the API, the workers and, unless DEMO=0, receivers to send to and sample leads
+ * on the first start. Prints what it does to `print`.
+ */
+export async function start(config: Config, print: (line: string) => void): Promise<Running> {
+  const opened: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const close of opened.splice(0).reverse()) await close();
+  };
+  try {
+    const database = await openInstallationDatabase(config, print);
+    opened.push(database.stop);
+    const demo = config.demo ? await startDemo(config) : null;
+    if (demo !== null) opened.push(demo.stop);
+    const organisation = await prepareInstallation(config, database.databaseUrl, new Date());
+    const context = openContext({
+      config: demo === null ? config : withDemo(config, demo),
+      databaseUrl: database.databaseUrl,
+      secret: await readSecret(config),
+    });
+    opened.push(closeOutbound, async () => closeContext(context));
+    const server = await startServer(context);
+    opened.push(server.close);
+    startWorkers(context);
+    if (demo !== null && organisation.isNew) await runDemo(context, organisation, demo, print);
+    await printReady(context, organisation, server.port, demo, print);
+    return { port: server.port, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+const demoPortsSchema = z.object({ httpPort: z.int(), smtpPort: z.int(), smsPort: z.int() });
+
+/** The receivers keep their ports from one start to the next: the demo partners' addresses name them. */
+async function startDemo(config: Config): Promise<DemoReceivers> {
+  const file = join(config.dataDirectory, "demo-ports.json");
+  const kept = await readFile(file, "utf8").then(
+    (text) => demoPortsSchema.parse(JSON.parse(text)),
+    () => null,
+  );
+  const receivers = await startDemoReceivers(kept ?? {});
+  if (kept === null) {
+    const ports = {
+      httpPort: Number(new URL(receivers.partners.url).port),
+      smtpPort: receivers.mail.port,
+      smsPort: Number(new URL(receivers.sms.url).port),
+    };
+    await writeFile(file, JSON.stringify(ports));
+  }
+  return receivers;
+}
+
+/** The operator's own mail server and SMS account stay in use where they are set. */
+function withDemo(config: Config, { mail, sms, allowHosts }: DemoReceivers): Config {
+  const { host, port } = mail;
+  return {
+    ...config,
+    allowHosts: [...config.allowHosts, ...allowHosts],
+    smtp: config.smtp ?? {
+      host,
+      port,
+      secure: false,
+      username: null,
+      password: null,
+      from: "Handoff <handoff@demo.test>",
+    },
+    twilio: config.twilio ?? { ...demoAccount, from: "+447700900000", baseUrl: sms.url },
+  };
+}
+
+async function runDemo(
+  context: Context,
+  { id }: FirstOrganisation,
+  receivers: DemoReceivers,
+  print: (line: string) => void,
+): Promise<void> {
+  print("First start: making a demo campaign with seven partners, and importing samples/leads.csv.");
+  const campaign = await readIntakeCampaign(context, id, await seedDemo(context, id, receivers));
+  if (campaign === null) throw new Error("The demo campaign was made and cannot be read.");
+  const progress = createProgress("Importing", print);
+  const report = await importLeads(context, campaign, sampleLeadsFile, ({ rows }) => progress.to(rows));
+  progress.end(report.rows);
+  const endsAt = performance.now() + demoWaitMs;
+  while ((await isAnythingUnderWay(context, id)) && performance.now() < endsAt) await setTimeout(100);
+  const { received, duplicates, bad } = report;
+  print(`${received} leads taken in, ${duplicates} duplicates, ${bad.length} bad rows:`);
+  for (const { line, reason } of bad) print(`  line ${line}: ${reason}`);
+  print("");
+  await printSummary(context, id, print);
+}
+
+async function printSummary(context: Context, organisationId: string, print: (line: string) => void): Promise<void> {
+  const rows = await summariseDeliveries(context, organisationId);
+  printTable(
+    ["Partner", "Method", "Delivered", "Rejected", "Held", "Why held", "p50"],
+    rows.map((row) => [
+      row.partner,
+      row.method,
+      row.delivered,
+      row.rejected,
+      row.held,
+      row.heldWhy ?? "",
+      row.medianMs === null ? "" : `${row.medianMs} ms`,
+    ]),
+    print,
+  );
+  print("");
+}
+
+async function printReady(
+  context: Context,
+  organisation: FirstOrganisation,
+  port: number,
+  demo: DemoReceivers | null,
+  print: (line: string) => void,
+): Promise<void> {
+  const base = `http://localhost:${port}`;
+  print(`Handoff is ready at ${base}`);
+  print(`API key:    ${organisation.apiKey}`);
+  print(`API docs:   ${base}/docs`);
+  if (demo !== null) print(`Demo inbox: ${demo.partners.url} (what the partners got)`);
+  const intakeKey = await readFirstIntakeKey(context, organisation.id);
+  if (intakeKey === null) return;
+  print("Send one more lead:");
+  print(
+    `  curl -s '${base}/v1/intake/${intakeKey}?wait=5000' -H 'Content-Type: application/json' ` +
+      `-d '{"first_name":"Grace","last_name":"Example","email":"grace.'$RANDOM'@example.com","phone":"+447700900456","postcode":"SW1A 1AA"}'`,
+  );
+}
+
+async function readFirstIntakeKey(context: Context, organisationId: string): Promise<string | null> {
+  const row = await inOrganisation(context.database, organisationId, async (transaction) =>
+    transaction
+      .selectFrom("intakeKeys")
+      .select("keyEncrypted")
+      .where("revokedAt", "is", null)
+      .orderBy("id")
+      .limit(1)
+      .executeTakeFirst(),
+  );
+  return row === undefined ? null : context.vault.decrypt(row.keyEncrypted);
+}
