@@ -203,6 +203,24 @@ describe("a failure", () => {
     expect(reply).toMatchObject({ kind: "failure", code: "timeout", arrived: "no" });
   });
 
+  test("to connect in time is final: the request does not leave later, when the connection is there", async () => {
+    const server = await partner((_seen, response) => response.end());
+    let found = () => {};
+    const lookup: Lookup = async () => {
+      await new Promise<void>((resolve) => {
+        found = resolve;
+      });
+      return [{ address: "127.0.0.1", family: 4 }];
+    };
+    const slow = { ...context(), lookup, allowHosts: [`partner.test:${server.port}`] };
+    const reply = await sendHttp(request(`http://partner.test:${server.port}/`, { timeoutMs: 50 }), slow);
+    expect(reply).toMatchObject({ kind: "failure", code: "timeout", arrived: "no" });
+    found();
+    while (server.connections() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(server.seen).toHaveLength(0);
+  });
+
   test("to answer in time is a timeout and may have arrived", async () => {
     const server = await rawPartner((socket) => socket.resume());
     const reply = await send(server, { timeoutMs: 100 });
@@ -379,11 +397,19 @@ describe("a refused address", () => {
     expect(answered(reply).body).toBe("second");
   });
 
-  test("is not reached over a connection that somebody with another allow list opened", async () => {
+  test("is not reached over a connection that somebody with another allow list or resolver opened", async () => {
     const server = await partner((_seen, response) => response.end("inside"));
     answered(await send(server));
     expect(await sendHttp(request(server.url), context())).toMatchObject({ code: "refused_address" });
-    expect(server.seen).toHaveLength(1);
+    const to = (address: string) => ({
+      ...context(),
+      allowHosts: [`partner.test:${server.port}`],
+      lookup: async () => [{ address, family: 4 as const }],
+    });
+    const url = `http://partner.test:${server.port}/`;
+    answered(await sendHttp(request(url), to("127.0.0.1")));
+    expect(await sendHttp(request(url), to("127.0.0.9"))).toMatchObject({ code: "connect" });
+    expect(server.seen).toHaveLength(2);
   });
 });
 
@@ -659,6 +685,12 @@ describe("an answer", () => {
     const answer = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     const server = await rawPartner((socket) => void socket.on("data", () => socket.write(answer)));
     expect(answered(await send(server))).toMatchObject({ status: 200, body: "ok" });
+  });
+
+  test("has not begun with an early hint", async () => {
+    const answer = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    const server = await rawPartner((socket) => void socket.once("data", () => socket.end(answer)));
+    expect(await send(server)).toMatchObject({ kind: "failure", code: "reset", arrived: "unknown" });
   });
 
   test("may end where the connection ends", async () => {
