@@ -99,7 +99,7 @@ export function smsStatusRoutes(api: Api, context: Context): void {
         tags: ["Alerts"],
         summary: "For the SMS service only: what became of a message",
         security: [],
-        headers: z.object({ "x-twilio-signature": z.string().default("") }),
+        headers: z.looseObject({ "x-twilio-signature": z.string().default("") }),
         body: z.record(z.string(), z.string()),
         response: { 204: z.undefined(), 403: z.undefined(), ...problems },
       },

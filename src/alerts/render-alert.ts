@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { FieldValue, MailRequest, TemplateVariables } from "../channels/contract.ts";
@@ -82,14 +83,8 @@ async function renderFiles<Part extends string>(
 
 /** An operator's own template in the data folder goes before the one that Handoff brings. A change counts at once. */
 async function readTemplate(dataDirectory: string, file: string): Promise<string | null> {
-  for (const folder of [dataDirectory, projectRoot]) {
-    try {
-      return await readFile(join(folder, "templates", file), "utf8");
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    }
-  }
-  return null;
+  const path = [dataDirectory, projectRoot].map((folder) => join(folder, "templates", file)).find(existsSync);
+  return path === undefined ? null : readFile(path, "utf8");
 }
 
 function alertVariables(alert: ClaimedAlert): AlertVariables {

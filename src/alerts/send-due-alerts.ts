@@ -79,8 +79,10 @@ async function settlePatiently(
     try {
       return await settleAlerts(context, organisationId, finished);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      context.log.warn({ organisationId, alerts: finished.length, error: reason }, "alerts.settling_failed");
+      // What PostgreSQL says may quote a value, which may be somebody's: only its code is kept.
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      const name = error instanceof Error ? error.name : typeof error;
+      context.log.warn({ organisationId, alerts: finished.length, error: name, code }, "alerts.settling_failed");
       await setTimeout(delayMs);
     }
   }

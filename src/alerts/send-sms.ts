@@ -73,7 +73,10 @@ function judge(error: unknown): AlertOutcome {
   const refusal = refusalOf(error);
   if (refusal !== null) {
     const { status, code, message } = refusal;
-    const reason = explainTwilioError(code ?? null, message ?? null);
+    const reason =
+      code === undefined
+        ? `The SMS service answered with status ${status} and no reason.`
+        : explainTwilioError(code, message ?? null);
     const isFinal = status >= 400 && status < 500 && !passingStatuses.has(status);
     return (isFinal ? failForGood : retryLater)(`twilio_${code ?? status}`, reason);
   }

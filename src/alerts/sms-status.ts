@@ -67,7 +67,7 @@ export async function takeSmsStatus(
 }
 
 /** A report can overtake the answer that tells us the message's id, or the transaction that stores it. */
-const lookAgainAfterMs = [0, 100, 300, 1_000, 2_000];
+const lookAgainAfterMs = [0, 100, 300, 1_000];
 
 async function findAlert(context: Context, sid: string) {
   for (const delayMs of lookAgainAfterMs) {
