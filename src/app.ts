@@ -17,12 +17,14 @@ import { createRequestMetrics } from "./http/metrics.ts";
 import { refuseOtherMethods } from "./http/refuse-methods.ts";
 import { refuseUnstorableText } from "./http/refuse-unstorable-text.ts";
 import { validatorCompiler } from "./http/validate.ts";
+import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
 import { trialRoutes } from "./partners/trial-routes.ts";
+import { wsdlRoutes } from "./partners/wsdl-routes.ts";
 
 /** A settings document with hundreds of partners in its routing fits into this. */
 const bodyLimitBytes = 1024 * 1024;
@@ -80,10 +82,12 @@ function guardedRoutes(v1: Api, context: Context): void {
   organisationRoutes(v1, context);
   partnerRoutes(v1, context);
   trialRoutes(v1, context);
+  wsdlRoutes(v1, context);
   ledgerRoutes(v1, context);
   campaignRoutes(v1, context);
   intakeKeyRoutes(v1, context);
   leadRoutes(v1, context);
+  decisionRoutes(v1, context);
   deliveryRoutes(v1, context);
   alertRoutes(v1, context);
 }

@@ -1,0 +1,254 @@
+import { z } from "zod";
+import type { Context } from "../context.ts";
+import { type Api, idParams, problems } from "../http/api.ts";
+import { callerOf } from "../http/authenticate.ts";
+import { sendProblem } from "../http/send-problem.ts";
+import { explainReason, type Reason } from "../routing/reasons.ts";
+import { explainLead } from "./explain-lead.ts";
+import { redeliverLead } from "./redeliver-lead.ts";
+import { referLead } from "./refer-lead.ts";
+import { resolveDelivery } from "./resolve-delivery.ts";
+import { unreferLead } from "./unrefer-lead.ts";
+
+const reasonText = z
+  .string()
+  .trim()
+  .max(500)
+  .nullable()
+  .default(null)
+  .meta({ description: "kept in the lead's history" });
+
+const reasonAnswer = z
+  .object({ code: z.string(), text: z.string() })
+  .meta({ description: "`text` says it in words; beside it stand the figures" });
+
+const fieldProblem = z.object({ field: z.string(), code: z.string(), message: z.string() });
+
+const explanationAnswer = z.object({
+  status: z.enum(["valid", "duplicate", "invalid"]),
+  fields: z.array(fieldProblem).readonly(),
+  duplicateOf: z.uuid().nullable(),
+  partners: z
+    .array(
+      z.object({
+        partnerId: z.uuid(),
+        name: z.string(),
+        groupId: z.uuid(),
+        priceMinor: z.int(),
+        result: z.enum(["sent", "held", "not_needed", "blocked", "excluded"]),
+        reasons: z.array(reasonAnswer).readonly(),
+      }),
+    )
+    .readonly()
+    .meta({ description: "in the order in which they would be asked" }),
+});
+
+const referBody = z.strictObject({
+  partnerId: z.uuid("must be the id of a partner"),
+  override: z
+    .boolean()
+    .default(false)
+    .meta({ description: "past limits, hours, funds, filter and sale limit; recorded" }),
+  reason: reasonText,
+});
+
+const redeliverBody = z.strictObject({ deliveryId: z.uuid().nullable().default(null), reason: reasonText });
+
+const unreferBody = z.strictObject({
+  partnerId: z.uuid("must be the id of a partner"),
+  reason: reasonText,
+  reroute: z.boolean().default(false).meta({ description: "whether the lead goes on to other partners" }),
+});
+
+const resolveBody = z.strictObject({
+  outcome: z.enum(["delivered", "not_delivered"], "must be delivered or not_delivered"),
+  reference: z.string().trim().max(200).nullable().default(null),
+  reason: reasonText,
+});
+
+const deliveryAnswer = z.object({ deliveryId: z.uuid() });
+
+/** Decisions about leads: asking who would get one, and what staff do by hand. */
+export function decisionRoutes(api: Api, context: Context): void {
+  explainRoute(api, context);
+  referRoute(api, context);
+  redeliverRoute(api, context);
+  unreferRoute(api, context);
+  resolveRoute(api, context);
+}
+
+function explainRoute(api: Api, context: Context): void {
+  api.post(
+    "/campaigns/:id/explain",
+    {
+      schema: {
+        tags: ["Leads"],
+        summary: "Who would get this lead now, and every reason for and against each partner",
+        description: "The body is a lead as intake takes it. Nothing is stored, sent, counted or charged.",
+        params: idParams,
+        body: z.record(z.string(), z.unknown()),
+        response: { 200: explanationAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { organisationId } = callerOf(request);
+      const explanation = await explainLead(context, organisationId, request.params.id, request.body);
+      return explanation ?? sendProblem(reply, "not_found");
+    },
+  );
+}
+
+function referRoute(api: Api, context: Context): void {
+  api.post(
+    "/leads/:id/refer",
+    {
+      schema: {
+        tags: ["Leads"],
+        summary: "Send a lead to a partner by hand",
+        description: "Obeys limits, hours, funds and filters unless `override` is true.",
+        params: idParams,
+        body: referBody,
+        response: { 202: deliveryAnswer.extend({ overridden: z.array(reasonAnswer) }), ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { organisationId, actor } = callerOf(request);
+      const result = await referLead(context, organisationId, { leadId: request.params.id, ...request.body }, actor);
+      switch (result.kind) {
+        case "referred":
+          return reply.code(202).send({ deliveryId: result.deliveryId, overridden: result.overridden.map(inWords) });
+        case "lead_not_found":
+          return sendProblem(reply, "not_found");
+        case "partner_not_found":
+          return sendProblem(reply, "invalid_body", { fields: [unknownPartner] });
+        case "lead_state":
+          return sendProblem(reply, "lead_state", { detail: `It is ${result.state}.` });
+        case "refused": {
+          const hint = result.mayOverride ? " Send override: true to refer it all the same." : "";
+          const detail = result.reasons.map(explainReason).join(" ") + hint;
+          const fields = result.reasons.map((reason) => ({
+            field: "partnerId",
+            code: reason.code,
+            message: explainReason(reason),
+          }));
+          return sendProblem(reply, "referral_refused", { detail, fields });
+        }
+      }
+    },
+  );
+}
+
+function redeliverRoute(api: Api, context: Context): void {
+  api.post(
+    "/leads/:id/redeliver",
+    {
+      schema: {
+        tags: ["Leads"],
+        summary: "Send a lead again to a partner that has it, or may have it",
+        description: "Free of charge, in the partner's hours, under the same idempotency key.",
+        params: idParams,
+        body: redeliverBody,
+        response: { 202: deliveryAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { organisationId, actor } = callerOf(request);
+      const result = await redeliverLead(
+        context,
+        organisationId,
+        { leadId: request.params.id, ...request.body },
+        actor,
+      );
+      switch (result.kind) {
+        case "redelivering":
+          return reply.code(202).send({ deliveryId: result.deliveryId });
+        case "lead_not_found":
+          return sendProblem(reply, "not_found");
+        case "delivery_not_found":
+          return sendProblem(reply, "delivery_state", {
+            detail: "No delivery of this lead is delivered or uncertain.",
+          });
+        case "several":
+          return sendProblem(reply, "several_deliveries", {
+            detail: `deliveryId is one of ${result.deliveryIds.join(", ")}.`,
+          });
+        case "delivery_state":
+          return sendProblem(reply, "delivery_state", {
+            detail: `It is ${result.state}; only a delivered or uncertain one is sent again.`,
+          });
+      }
+    },
+  );
+}
+
+function unreferRoute(api: Api, context: Context): void {
+  api.post(
+    "/leads/:id/unrefer",
+    {
+      schema: {
+        tags: ["Leads"],
+        summary: "Take a lead back from a partner",
+        description: "Place and money go back. The partner is not given this lead again by routing.",
+        params: idParams,
+        body: unreferBody,
+        response: { 200: deliveryAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { organisationId, actor } = callerOf(request);
+      const result = await unreferLead(context, organisationId, { leadId: request.params.id, ...request.body }, actor);
+      switch (result.kind) {
+        case "unreferred":
+          return { deliveryId: result.deliveryId };
+        case "lead_not_found":
+          return sendProblem(reply, "not_found");
+        case "delivery_not_found":
+          return sendProblem(reply, "delivery_state", {
+            detail: "The partner has no delivery of this lead to take back.",
+          });
+        case "under_way":
+          return sendProblem(reply, "delivery_under_way", {
+            detail: "Ask again when the attempt under way has ended.",
+          });
+      }
+    },
+  );
+}
+
+function resolveRoute(api: Api, context: Context): void {
+  api.post(
+    "/deliveries/:id/resolve",
+    {
+      schema: {
+        tags: ["Deliveries"],
+        summary: "Say whether the partner has a lead of which it is uncertain",
+        description:
+          "`delivered` sells and charges it; `not_delivered` gives place and money back, and the lead goes on.",
+        params: idParams,
+        body: resolveBody,
+        response: { 200: deliveryAnswer, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { organisationId, actor } = callerOf(request);
+      const { id } = request.params;
+      const result = await resolveDelivery(context, organisationId, { deliveryId: id, ...request.body }, actor);
+      switch (result.kind) {
+        case "resolved":
+          return { deliveryId: id };
+        case "delivery_not_found":
+          return sendProblem(reply, "not_found");
+        case "delivery_state":
+          return sendProblem(reply, "delivery_state", {
+            detail: `It is ${result.state}; only an uncertain one is resolved.`,
+          });
+      }
+    },
+  );
+}
+
+const unknownPartner = { field: "partnerId", code: "unknown", message: "must be the id of a partner of yours" };
+
+function inWords(reason: Reason): Reason & { text: string } {
+  return { ...reason, text: explainReason(reason) };
+}
