@@ -9,7 +9,8 @@ export default class SkippedReporter {
       skipped.unshift("everything on Redis (no redis-server in PATH and no REDIS_URL)");
     }
     if (skipped.length > 0) {
-      process.stderr.write(`skipped: ${skipped.join("; ")}\n`);
+      // Jest's own summary comes after its reporters.
+      process.once("exit", () => process.stderr.write(`skipped: ${skipped.join("; ")}\n`));
     }
   }
 }
