@@ -19,6 +19,15 @@ if (process.env.npm_lifecycle_event === "start") {
     }
   }, 250);
   timer.unref();
+  // Told to stop already: npm going first is no second signal. Without anybody else who listens, ours must not swallow it.
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.once(signal, () => {
+      clearInterval(timer);
+      if (process.listenerCount(signal) === 0) {
+        process.kill(process.pid, signal);
+      }
+    });
+  }
 }
 
 // In this process, not in a child: so Ctrl-C arrives once.
