@@ -397,6 +397,28 @@ describe("A worker", () => {
     expect(await readCharges()).toHaveLength(2);
   });
 
+  test.each([
+    ["is overtaken by one that fails, the message counts as sent", { delayMs: 300 }, { status: 500 }],
+    ["fails after another has sent the message, it stays sent", { delayMs: 300, status: 500 }, {}],
+  ])("that is slower than its claim: where it %s", async (_, first, second) => {
+    const phone = freshPhone();
+    await refer("sms", {}, phone);
+    let asked = 0;
+    sms.misbehave(() => {
+      asked += 1;
+      return asked === 1 ? first : second;
+    });
+    const slow = send();
+    await until(() => asked === 1);
+    now = later(minuteMs);
+    await send();
+    await slow;
+    expect(asked).toBe(2);
+    expect(textsTo(phone)).toHaveLength(1);
+    expect(await onlyAlert()).toMatchObject({ attemptCount: 2, dueAt: null, error: null, segments: 2 });
+    expect(await readCharges()).toHaveLength(2);
+  });
+
   test("does not send an alert for ever that no worker survives", async () => {
     const phone = freshPhone();
     await refer("sms", {}, phone);
