@@ -12,7 +12,7 @@ export interface SentSms {
 }
 
 /** Opens the accounts in which an organisation's use of SMS is booked, in its currency. Opens none twice. */
-export async function openSmsAccounts(transaction: Database, organisationId: string, currency: string): Promise<void> {
+async function openSmsAccounts(transaction: Database, organisationId: string, currency: string): Promise<void> {
   const rows = (["sms_payable", "sms_usage"] as const).map((kind) => ({
     id: newId(),
     organisationId,
