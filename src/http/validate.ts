@@ -14,9 +14,10 @@ export class InvalidInput extends Error {
 
 /** Validates each part of a request by its zod schema; hands on what the schema made of it. */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> =
-  ({ schema }) =>
+  ({ schema, httpPart }) =>
   (data) => {
-    const result = parseFields(schema, data);
+    // Fastify gives null for a body that is not there.
+    const result = parseFields(schema, httpPart === "body" && data === null ? undefined : data);
     return result.ok ? { value: result.value } : { error: new InvalidInput(result.fields) };
   };
 
@@ -56,7 +57,7 @@ function nearest(branches: readonly Issue[][]): Issue[] {
 }
 
 function nameOf(path: readonly PropertyKey[]): string {
-  return path.map(String).join(".");
+  return path.length === 0 ? "body" : path.map(String).join(".");
 }
 
 function codeOf(issue: Issue): string {

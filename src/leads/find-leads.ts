@@ -36,14 +36,9 @@ export const leadsQuery = z.strictObject({
     .max(63)
     .optional()
     .meta({ description: "with `value`: the key of a field that the campaign matches duplicates on, such as email" }),
-  value: z
-    .string()
-    .min(1)
-    .max(5_000)
-    .optional()
-    .meta({
-      description: "what the field holds, in any spelling that intake takes. Finds the first lead, not its duplicates",
-    }),
+  value: z.string().min(1).max(5_000).optional().meta({
+    description: "what the field holds, in any spelling that intake takes. Finds the first lead, not its duplicates",
+  }),
 });
 export type LeadsQuery = z.infer<typeof leadsQuery>;
 

@@ -49,7 +49,9 @@ export function trialRoutes(api: Api, context: Context): void {
         tags,
         summary: "Show what a partner would be sent, without sending it",
         params: idParams,
-        body: trialSchema.extend({ leadId: z.uuid().optional().meta({ description: "a lead that is stored" }) }),
+        body: trialSchema
+          .extend({ leadId: z.uuid().optional().meta({ description: "a lead that is stored" }) })
+          .prefault({}),
         response: { 200: previewAnswer, ...problems },
       },
     },
@@ -80,7 +82,7 @@ export function trialRoutes(api: Api, context: Context): void {
         description:
           "Marked as a test by `delivery.test` and the header X-Handoff-Test. It counts towards no limit and costs nothing.",
         params: idParams,
-        body: trialSchema,
+        body: trialSchema.prefault({}),
         response: { 200: testAnswer, ...problems },
       },
     },

@@ -6,6 +6,7 @@ import type { Api } from "../../src/http/api.ts";
 import { createApiKey } from "../../src/organisations/api-keys.ts";
 import { createOrganisation } from "../../src/organisations/create-organisation.ts";
 import { createTestDatabase } from "./database.ts";
+import { undocumented } from "./documented.ts";
 
 /** The HTTP API on a database of its own, without a socket and without workers. All parts are real. */
 export interface TestApi {
@@ -106,6 +107,8 @@ export async function call(
     ...(payload === undefined ? {} : { payload }),
   });
   const parsed = parseBody(answer.body);
+  const problem = undocumented(api, method, url, answer.statusCode, parsed);
+  if (problem !== null) throw new Error(`The answer is not as documented. ${problem}\n${answer.body}`);
   return {
     status: answer.statusCode,
     headers: answer.headers,

@@ -1,0 +1,313 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { sql } from "kysely";
+import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
+import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
+import { routeDueLeads } from "../../src/routing/route-leads.ts";
+import { call, createTestApi, type Method, type TestApi, type TestClient } from "../helpers/api.ts";
+import { addCampaign, addPartner, campaignDocument, jsonDelivery } from "../helpers/api-documents.ts";
+import { listOperations } from "../helpers/documented.ts";
+
+/** Who may see what: over HTTP, and in PostgreSQL underneath. */
+
+let server: TestApi;
+let mine: TestClient;
+let stranger: TestClient;
+
+beforeAll(async () => {
+  server = await createTestApi();
+  mine = await server.createClient("Sellers");
+  stranger = await server.createClient("Strangers");
+});
+afterAll(async () => server.close());
+
+describe("an API key", () => {
+  const organisation = async (authorization?: string) =>
+    call(server.api, null, "GET", "/v1/organisation", undefined, {
+      headers: authorization === undefined ? {} : { authorization },
+    });
+
+  test("opens its own organisation", async () => {
+    expect((await organisation(`Bearer ${mine.key}`)).body).toMatchObject({ id: mine.organisationId });
+    expect((await organisation(`bearer ${stranger.key}`)).body).toMatchObject({ id: stranger.organisationId });
+  });
+
+  test("that is missing, unknown, wrong, expired or revoked gets one and the same answer", async () => {
+    const expired = await mine.call("POST", "/v1/api-keys", { name: "expired" });
+    const revoked = await mine.call("POST", "/v1/api-keys", { name: "revoked" });
+    await sql`update api_keys set expires_at = now() - interval '1 minute' where id = ${expired.text("id")}`.execute(
+      server.owner,
+    );
+    expect((await mine.call("DELETE", `/v1/api-keys/${revoked.text("id")}`)).status).toBe(204);
+    const answers = [
+      await organisation(),
+      await organisation(`Basic ${Buffer.from(`${mine.key}:`).toString("base64")}`),
+      await organisation("Bearer handoff_nobodys"),
+      await organisation(`Bearer ${mine.key}x`),
+      await organisation(`Bearer ${expired.text("key")}`),
+      await organisation(`Bearer ${revoked.text("key")}`),
+    ];
+    for (const answer of answers) {
+      expect(answer.status).toBe(401);
+      expect(answer.headers["www-authenticate"]).toBe('Bearer realm="Handoff"');
+      expect(answer.raw).toBe(answers[0]?.raw);
+    }
+  });
+
+  test("whose first bytes alone are right is wrong", async () => {
+    const { key } = await server.createClient("Others");
+    await sql`update api_keys set key_hash = overlay(key_hash placing '\\x0000' from 31)
+      where key_lookup = substring(sha256(${Buffer.from(key)}) from 1 for 8)`.execute(server.owner);
+    expect((await organisation(`Bearer ${key}`)).status).toBe(401);
+  });
+
+  test("is shown once and never kept", async () => {
+    const created = await mine.call("POST", "/v1/api-keys", { name: "shown once" });
+    expect(created.text("key")).toMatch(/^handoff_[\w-]{32}$/);
+    const listed = await mine.call("GET", "/v1/api-keys");
+    expect(listed.raw).not.toContain(created.text("key"));
+    expect(await dump()).not.toContain(created.text("key"));
+  });
+
+  test("is the last: it cannot be revoked", async () => {
+    const alone = await server.createClient("Alone");
+    const { text } = await alone.call("GET", "/v1/api-keys");
+    const answer = await alone.call("DELETE", `/v1/api-keys/${text("data.0.id")}`);
+    expect(answer.body).toMatchObject({ status: 409, code: "last_api_key" });
+  });
+
+  test("that is to expire in the past is refused", async () => {
+    const answer = await mine.call("POST", "/v1/api-keys", { name: "late", expiresAt: "2020-01-01T00:00:00Z" });
+    expect(answer.body).toMatchObject({ status: 422, fields: [{ field: "expiresAt" }] });
+  });
+});
+
+/** Everything in every table, as text. */
+async function dump(): Promise<string> {
+  const { rows } = await sql<{
+    name: string;
+  }>`select tablename as name from pg_tables where schemaname = 'public'`.execute(server.owner);
+  const parts = await Promise.all(
+    rows.map(async ({ name }) => {
+      const table = await sql<{
+        text: string | null;
+      }>`select string_agg(t::text, ' ') as text from ${sql.table(name)} t`.execute(server.owner);
+      return table.rows[0]?.text ?? "";
+    }),
+  );
+  return parts.join("\n");
+}
+
+interface Things {
+  readonly partnerId: string;
+  readonly campaignId: string;
+  readonly intakeKeyId: string;
+  readonly leadId: string;
+  readonly deliveryId: string;
+  readonly apiKeyId: string;
+}
+
+/** One of each thing that an organisation can have. */
+async function makeThings(client: TestClient): Promise<Things> {
+  const { organisationId } = client;
+  const partnerId = await addPartner(client, {
+    creditLimit: 10_000,
+    internet: jsonDelivery({ url: "http://127.0.0.1:1/" }),
+  });
+  const { id: campaignId, intakeKey } = await addCampaign(client, [partnerId]);
+  const lead = { first_name: "Ann", email: "ann@example.com" };
+  const leadId = (await call(server.api, null, "POST", `/v1/intake/${intakeKey}`, lead)).text("leadId");
+  await routeDueLeads(server.context, organisationId, campaignId);
+  await drainDueDeliveries(server.context, organisationId, partnerId);
+  await client.call("POST", `/v1/partners/${partnerId}/payments`, { amount: 100, reason: "bank" });
+  const first = async (url: string) => (await client.call("GET", url)).text("data.0.id");
+  return {
+    partnerId,
+    campaignId,
+    leadId,
+    intakeKeyId: await first(`/v1/campaigns/${campaignId}/intake-keys`),
+    deliveryId: await first("/v1/deliveries"),
+    apiKeyId: await first("/v1/api-keys"),
+  };
+}
+
+const someId = "01900000-0000-7000-8000-000000000000";
+
+/** A body that each route would take, were the thing one's own. A new route with an id in its path belongs here. */
+const bodies: Readonly<Record<string, unknown>> = {
+  "POST /v1/partners/{id}/payments": { amount: 100, reason: "bank" },
+  "POST /v1/campaigns/{id}/intake-keys": { name: "theirs" },
+  "PATCH /v1/partners/{id}": { name: "Mine now" },
+  "PATCH /v1/campaigns/{id}": { name: "Mine now" },
+  "POST /v1/partners/{id}/preview": {},
+  "POST /v1/partners/{id}/test": {},
+  "POST /v1/campaigns/{id}/explain": { first_name: "Ann" },
+  "POST /v1/leads/{id}/refer": { partnerId: someId },
+  "POST /v1/leads/{id}/redeliver": {},
+  "POST /v1/leads/{id}/unrefer": { partnerId: someId },
+  "POST /v1/deliveries/{id}/resolve": { outcome: "delivered" },
+};
+
+describe("what one organisation has", () => {
+  let things: Things;
+  beforeAll(async () => {
+    things = await makeThings(mine);
+  });
+
+  const fill = (path: string) => {
+    const own: Readonly<Record<string, string>> = {
+      partners: things.partnerId,
+      campaigns: things.campaignId,
+      leads: things.leadId,
+      deliveries: things.deliveryId,
+      "api-keys": things.apiKeyId,
+    };
+    const kind = path.split("/")[2] ?? "";
+    return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);
+  };
+
+  test("is not there for another, on any route that names it", async () => {
+    const before = await dump();
+    const operations = listOperations(server.api).filter(({ path }) => /\{(id|keyId)\}/.test(path));
+    expect(operations.length).toBeGreaterThan(15);
+    for (const { method, path } of operations) {
+      const operation = `${method} ${path}`;
+      const answer = await stranger.call(method as Method, fill(path), bodies[operation]);
+      expect({ operation, ...Object(answer.body) }).toMatchObject({ operation, status: 404, code: "not_found" });
+    }
+    expect(await dump()).toBe(before);
+  });
+
+  test("is there for itself, on the same routes", async () => {
+    for (const { method, path } of listOperations(server.api).filter(
+      (one) => one.method === "GET" && one.path.includes("{id}"),
+    )) {
+      expect({ path, status: (await mine.call(method as Method, fill(path))).status }).toEqual({ path, status: 200 });
+    }
+  });
+
+  test("is on none of another's lists, nor found by its ids", async () => {
+    const lists = listOperations(server.api).filter(
+      ({ method, path }) => method === "GET" && /^\/v1\/[a-z-]+$/.test(path),
+    );
+    expect(lists.length).toBeGreaterThan(6);
+    const queries = [
+      ...lists.map(({ path }) => path),
+      `/v1/leads?campaignId=${things.campaignId}`,
+      `/v1/leads?partnerId=${things.partnerId}`,
+      `/v1/deliveries?leadId=${things.leadId}`,
+      `/v1/deliveries?partnerId=${things.partnerId}`,
+      `/v1/changes?objectId=${things.partnerId}`,
+      `/v1/leads?cursor=${things.leadId}`,
+    ];
+    for (const url of queries) {
+      const answer = await stranger.call("GET", url);
+      expect(answer.status).toBe(200);
+      for (const id of [mine.organisationId, ...Object.values(things)]) expect(answer.raw).not.toContain(id);
+    }
+  });
+
+  test("cannot be named in another's documents", async () => {
+    const own = await addPartner(stranger);
+    const asked = [
+      await stranger.call("POST", "/v1/campaigns", campaignDocument([things.partnerId])),
+      await stranger.call("POST", `/v1/partners/${own}/preview`, { leadId: things.leadId }),
+      await stranger.call("POST", `/v1/partners/${own}/preview`, { campaignId: things.campaignId }),
+    ];
+    const { id } = await addCampaign(stranger);
+    const key = { name: "theirs", introducerId: things.partnerId };
+    asked.push(await stranger.call("POST", `/v1/campaigns/${id}/intake-keys`, key));
+    for (const answer of asked) expect(answer.body).toMatchObject({ status: 422, code: "invalid_body" });
+  });
+});
+
+describe("row-level security", () => {
+  let application: Database;
+  beforeAll(async () => {
+    application = openDatabase(createPool(server.databaseUrl, "application", 1));
+  });
+  afterAll(async () => application.destroy());
+
+  const tables = async () => {
+    const { rows } = await sql<{ name: string; secured: boolean; policies: number }>`
+      select c.relname as name, c.relrowsecurity as secured, count(p.polname) as policies
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_policy p on p.polrelid = c.oid
+      where n.nspname = 'public' and c.relkind = 'r' and c.relname not like 'migration%'
+      group by c.relname, c.relrowsecurity order by c.relname`.execute(server.owner);
+    return rows;
+  };
+  const count = async (database: Database, name: string) =>
+    (await sql<{ count: number }>`select count(*) as count from ${sql.table(name)}`.execute(database)).rows[0]?.count;
+
+  test("is on for every table, with a policy", async () => {
+    const all = await tables();
+    expect(all.length).toBeGreaterThan(15);
+    expect(all.filter(({ secured, policies }) => !secured || policies === 0)).toEqual([]);
+  });
+
+  test("shows no row of any table outside of an organisation", async () => {
+    for (const { name } of await tables())
+      expect({ name, rows: await count(application, name) }).toEqual({ name, rows: 0 });
+    expect(await count(server.owner, "leads")).toBeGreaterThan(0);
+  });
+
+  test("shows an organisation its own rows only", async () => {
+    await inOrganisation(application, stranger.organisationId, async (transaction) => {
+      for (const { name } of await tables()) {
+        const own = name === "organisations" ? sql.ref("id") : sql.ref("organisation_id");
+        const { rows } = await sql`select 1 from ${sql.table(name)} where ${own} <> ${stranger.organisationId}`.execute(
+          transaction,
+        );
+        expect({ name, foreign: rows.length }).toEqual({ name, foreign: 0 });
+      }
+    });
+  });
+
+  test("lets nobody write into another organisation", async () => {
+    const write = async () =>
+      inOrganisation(application, stranger.organisationId, async (transaction) =>
+        sql`insert into changes (id, organisation_id, changed_at, changed_by, object_kind, object_id)
+          values (gen_random_uuid(), ${mine.organisationId}, now(), 'x', 'partner', gen_random_uuid())`.execute(
+          transaction,
+        ),
+      );
+    await expect(write()).rejects.toThrow(/row-level security/);
+    await inOrganisation(application, stranger.organisationId, async (transaction) => {
+      const changed = await sql`update partners set name = 'x' where organisation_id = ${mine.organisationId}`.execute(
+        transaction,
+      );
+      expect(changed.numAffectedRows).toBe(0n);
+    });
+  });
+
+  test("ends with the transaction", async () => {
+    await inOrganisation(application, mine.organisationId, async (transaction) => {
+      expect(await count(transaction, "leads")).toBeGreaterThan(0);
+    });
+    expect(await count(application, "leads")).toBe(0);
+  });
+
+  test("cannot be switched off or stepped out of by the application's role", async () => {
+    const { rows } =
+      await sql`select rolsuper, rolbypassrls, rolcanlogin, rolcreaterole from pg_roles where rolname = 'handoff_app'`.execute(
+        server.owner,
+      );
+    expect(rows).toEqual([{ rolsuper: false, rolbypassrls: false, rolcanlogin: false, rolcreaterole: false }]);
+    const owned = await sql`select relname from pg_class where relowner = 'handoff_app'::regrole`.execute(server.owner);
+    expect(owned.rows).toEqual([]);
+    await sql`reset role`.execute(application);
+    const role = await sql<{ name: string }>`select current_user as name`.execute(application);
+    expect(role.rows).toEqual([{ name: "handoff_app" }]);
+    await sql`set row_security = off`.execute(application);
+    await expect(count(application, "leads")).rejects.toThrow(/row-level security/);
+    await sql`reset row_security`.execute(application);
+    for (const statement of [
+      sql`alter table leads disable row level security`,
+      sql`drop policy own_organisation on leads`,
+      sql`update entries set amount_minor = 1`,
+      sql`delete from transactions`,
+      sql`insert into organisations (id, name, portal_code, time_zone, currency, created_at) values (gen_random_uuid(), 'x', 'x', 'UTC', 'GBP', now())`,
+    ]) {
+      await expect(statement.execute(application)).rejects.toThrow(/must be owner|permission denied/);
+    }
+  });
+});
