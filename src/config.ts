@@ -57,7 +57,7 @@ const environmentSchema = z
     SMTP_USERNAME: z.string().optional(),
     SMTP_PASSWORD: z.string().optional(),
     SMTP_FROM: z.string().min(3).default("Handoff <handoff@localhost>"),
-    TWILIO_ACCOUNT_SID: z.string().min(1).optional(),
+    TWILIO_ACCOUNT_SID: z.string().startsWith("AC", "must begin with AC").optional(),
     TWILIO_AUTH_TOKEN: z.string().min(1).optional(),
     TWILIO_FROM: z.string().min(1).optional(),
     TWILIO_BASE_URL: addressOf("http:", "https:").optional(),

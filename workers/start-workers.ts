@@ -1,15 +1,16 @@
 import type { Context } from "../src/context.ts";
+import { describeError } from "../src/describe-error.ts";
 import { startSweep } from "../src/sweep.ts";
 import type { JobWorker } from "./define-worker.ts";
 import { drainPartnerWorker } from "./drain-partner.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
 import { sendAlertsWorker } from "./send-alerts.ts";
 
-/** Every kind of job and its handler. Deliveries wait for partners, so many go at once; the others work the database. */
+/** Every kind of job and its handler. Deliveries and alerts wait for others, so many go at once; routing works the database. */
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
   { worker: routeLeadsWorker, concurrency: () => 4 },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
-  { worker: sendAlertsWorker, concurrency: () => 4 },
+  { worker: sendAlertsWorker, concurrency: () => 20 },
 ];
 
 /** Starts all workers of this process, and the sweep that finds what no job woke. They stop with the context. */
@@ -28,10 +29,4 @@ async function runJob(context: Context, worker: JobWorker, data: unknown): Promi
     context.log.error({ job: worker.name, data, error: describeError(error) }, "job.failed");
     throw error;
   }
-}
-
-/** Name, message and place. Messages of ours and of the database's name columns and rules, not values. */
-function describeError(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { message: String(error) };
-  return { name: error.name, message: error.message, stack: error.stack };
 }

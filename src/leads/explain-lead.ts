@@ -4,8 +4,9 @@ import { inOrganisation } from "../db/database.ts";
 import { type ChoiceResult, choosePartners } from "../routing/choose.ts";
 import { loadMarket, routedPartnerIds } from "../routing/market.ts";
 import { explainReason, type Reason } from "../routing/reasons.ts";
+import { findEarlier } from "./find-earlier.ts";
 import { readIntakeCampaign } from "./intake-campaign.ts";
-import { findEarlier, prepareLead } from "./receive-lead.ts";
+import { prepareLead } from "./prepare-lead.ts";
 
 /** Who would get a lead now, and every reason for and against each partner. */
 export interface LeadExplanation {
@@ -39,7 +40,8 @@ export async function explainLead(
   if (campaign === null) return null;
   const lead = prepareLead(context, campaign, { raw, idempotencyKey: null, source: null });
   return inOrganisation(context.database, organisationId, async (transaction) => {
-    const { duplicateOf } = await findEarlier(transaction, campaign, lead);
+    const [earlier] = await findEarlier(transaction, campaign, [lead], context.clock());
+    const duplicateOf = earlier?.duplicateOf ?? null;
     const routed = await transaction
       .selectFrom("campaigns")
       .select(["id", "saleLimit", "whenClosed", "whenCapped", "whenUnfunded", "routing"])

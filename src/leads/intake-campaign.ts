@@ -4,6 +4,7 @@ import type { Field } from "../campaigns/fields.ts";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { sha256 } from "../encrypt.ts";
+import { groupCalls } from "../group-calls.ts";
 
 /** What intake has to know of a campaign. */
 export interface IntakeCampaign {
@@ -27,8 +28,29 @@ export interface Entrance {
 /** Compiled campaigns by id; an older version is replaced, so this grows no further than there are campaigns in use. */
 const campaigns = new WeakMap<Context, Map<string, IntakeCampaign>>();
 
-/** Finds the entrance that an intake key opens; null where none does. Sees a changed campaign at once: its version is asked each time. */
+const lookUps = new WeakMap<Context, Map<string, (key: string) => Promise<{ entrance: Entrance | null }>>>();
+
+/**
+ * Finds the entrance that an intake key opens; null where none does. Sees a changed campaign at once: its version is asked
+ * each time, once for all that ask at the same time.
+ */
 export async function findEntrance(context: Context, intakeKey: string): Promise<Entrance | null> {
+  const known = lookUps.get(context) ?? new Map<string, (key: string) => Promise<{ entrance: Entrance | null }>>();
+  lookUps.set(context, known);
+  const lookUp = known.get(intakeKey) ?? groupCalls(async (keys) => lookUpTogether(context, intakeKey, keys.length));
+  known.set(intakeKey, lookUp);
+  const { entrance } = await lookUp(intakeKey);
+  // Keys that open nothing are not remembered: there is no end to them.
+  if (entrance === null) known.delete(intakeKey);
+  return entrance;
+}
+
+async function lookUpTogether(context: Context, intakeKey: string, times: number) {
+  const entrance = await lookUpEntrance(context, intakeKey);
+  return Array.from({ length: times }, () => ({ entrance }));
+}
+
+async function lookUpEntrance(context: Context, intakeKey: string): Promise<Entrance | null> {
   const { rows } = await sql<{
     organisationId: string;
     intakeKeyId: string;
