@@ -10,11 +10,12 @@ import { type ChannelSettings, channelFor } from "../channels/registry.ts";
 import type { Context } from "../context.ts";
 import type { ClaimedDelivery } from "./claim-deliveries.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
-import { recordReply, recordRequest } from "./record-exchange.ts";
+import { recordReply, recordRequest, storable } from "./record-exchange.ts";
 
 /** One attempt that has ended, as it is to be stored. */
 export interface FinishedAttempt {
   readonly delivery: ClaimedDelivery;
+  /** `none`: the partner was not asked. */
   readonly channel: ChannelName | "none";
   readonly startedAt: Date;
   readonly durationMs: number;
@@ -33,10 +34,8 @@ export async function attemptDelivery(
 ): Promise<FinishedAttempt> {
   const startedAt = context.clock();
   const settings = partner.delivery.internet ?? partner.delivery.email;
-  const sent =
-    settings === null
-      ? nothingSent("none", { kind: "broken", reason: "no way of delivery is set up" })
-      : await sendOver(settings, variablesOf(partner, delivery), sendContext(context, delivery.id));
+  if (settings === null) return giveUp(context, delivery, "no way of delivery is set up");
+  const sent = await sendOver(settings, variablesOf(partner, delivery), sendContext(context, delivery.id));
   const { channel, outcome, status, durationMs } = sent;
   context.log.info(
     {
@@ -54,6 +53,11 @@ export async function attemptDelivery(
   return { delivery, startedAt, ...sent };
 }
 
+/** Ends a delivery without an attempt at the partner's endpoint, whose health this says nothing about. */
+export function giveUp(context: Context, delivery: ClaimedDelivery, reason: string): FinishedAttempt {
+  return { delivery, startedAt: context.clock(), ...nothingSent("none", { kind: "broken", reason }) };
+}
+
 export type SentOver = Omit<FinishedAttempt, "delivery" | "startedAt">;
 
 /** Renders a lead into a partner's format, sends it and judges the answer. Used by deliveries and by trial sends. */
@@ -62,34 +66,44 @@ export async function sendOver(
   variables: TemplateVariables,
   context: SendContext,
 ): Promise<SentOver> {
-  const channel = channelFor(settings);
+  let name: ChannelName | "none" = "none";
   try {
+    const channel = channelFor(settings);
+    name = channel.name;
     const rendered = channel.render(variables, settings);
     if (!rendered.ok) {
-      return nothingSent(channel.name, { kind: "broken", reason: `${rendered.field}: ${rendered.reason}` });
+      return nothingSent(name, { kind: "broken", reason: `${rendered.field}: ${rendered.reason}` });
     }
     const reply = await channel.send(rendered.request, context);
-    return exchanged(channel.name, rendered.request, reply, channel.judge(reply, settings));
+    return exchanged(name, rendered.request, reply, channel.judge(reply, settings));
   } catch (error) {
     // Our own fault, and after sending perhaps: the lead may be with the partner.
     const reason = `an error of Handoff's own: ${error instanceof Error ? error.message : String(error)}`;
-    return nothingSent(channel.name, { kind: "retry", reason, arrived: "unknown", retryAfterMs: null });
+    return nothingSent(name, { kind: "retry", reason, arrived: "unknown", retryAfterMs: null });
   }
 }
 
 function nothingSent(channel: ChannelName | "none", outcome: Outcome): SentOver {
-  return { channel, durationMs: 0, outcome, status: null, request: null, response: null };
+  const outcomeKept = storableOutcome(outcome);
+  return { channel, durationMs: 0, outcome: outcomeKept, status: null, request: null, response: null };
 }
 
-function exchanged(channel: ChannelName, request: ChannelRequest, reply: Reply, outcome: Outcome): SentOver {
+function exchanged(channel: ChannelName | "none", request: ChannelRequest, reply: Reply, outcome: Outcome): SentOver {
   return {
     channel,
     durationMs: reply.durationMs,
-    outcome,
+    outcome: storableOutcome(outcome),
     status: reply.kind === "answer" ? reply.status : null,
     request: recordRequest(request),
     response: recordReply(reply, request.secrets),
   };
+}
+
+/** What a partner says may hold what PostgreSQL cannot keep. */
+function storableOutcome(outcome: Outcome): Outcome {
+  if (outcome.kind !== "accepted") return { ...outcome, reason: storable(outcome.reason) };
+  const kept = (text: string | null) => (text === null ? null : storable(text));
+  return { ...outcome, reason: kept(outcome.reason), reference: kept(outcome.reference) };
 }
 
 /** What a channel needs of the installation to send; the key tells the partner that two attempts are one delivery. */

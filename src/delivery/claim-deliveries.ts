@@ -14,6 +14,8 @@ export interface ClaimedDelivery {
   readonly currency: string;
   readonly reservedAt: Date | null;
   readonly redeliveryOf: "delivered" | "uncertain" | null;
+  /** Staff sent it past the partner's hours, limits or pause. */
+  readonly override: boolean;
   /** The number of the attempt that this claim is for, from 1. */
   readonly attemptCount: number;
   readonly tries: number;
@@ -27,20 +29,18 @@ export interface ClaimedDelivery {
 /**
  * Takes up to `limit` deliveries of a partner that are due, oldest first. Each bears the lease's token from now on: only
  * its holder may settle it. One that is found with an attempt under way was left by a worker that died: the attempt is
- * recorded as interrupted, and the lead may have arrived. Outside the partner's hours (`isOpen` false) only deliveries
- * with an override go.
+ * recorded as interrupted, and the lead may have arrived.
  */
 export async function claimDeliveries(
   transaction: Database,
   lease: Lease,
   limit: number,
-  isOpen: boolean,
   now: Date,
 ): Promise<readonly ClaimedDelivery[]> {
   const { rows } = await sql<ClaimedDelivery>`
     with due as (
       select id, sending_since, attempt_count from deliveries
-      where partner_id = ${lease.partnerId} and state = 'sending' and due_at <= ${now} and (override or ${isOpen}::boolean)
+      where partner_id = ${lease.partnerId} and state = 'sending' and due_at <= ${now}
       order by due_at, id limit ${limit} for no key update skip locked
     ), interrupted as (
       insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, reason, arrived)
@@ -57,22 +57,10 @@ export async function claimDeliveries(
       returning d.*
     )
     select c.id, c.lead_id, c.campaign_id, k.name as campaign_name, c.price_minor, c.currency, c.reserved_at,
-      c.redelivery_of, c.attempt_count, c.tries, c.may_have_arrived, l.fields, l.received_at, l.source,
+      c.redelivery_of, c.override, c.attempt_count, c.tries, c.may_have_arrived, l.fields, l.received_at, l.source,
       coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts
     from claimed c join leads l on l.id = c.lead_id join campaigns k on k.id = c.campaign_id
     order by c.id
   `.execute(transaction);
   return rows;
-}
-
-/** Puts off what is due to the partner's next opening: no attempt leaves outside its hours. */
-export async function postponeUntil(transaction: Database, partnerId: string, opensAt: Date, now: Date): Promise<void> {
-  await transaction
-    .updateTable("deliveries")
-    .set({ dueAt: opensAt })
-    .where("partnerId", "=", partnerId)
-    .where("state", "=", "sending")
-    .where("dueAt", "<=", now)
-    .where("override", "=", false)
-    .execute();
 }

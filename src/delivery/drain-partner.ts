@@ -4,31 +4,36 @@ import { routeLeads } from "../../queues/route-leads.ts";
 import { sendAlerts } from "../../queues/send-alerts.ts";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
-import { openingAt } from "../partners/schedule.ts";
-import { attemptDelivery, type FinishedAttempt } from "./attempt-delivery.ts";
-import { claimDeliveries, postponeUntil } from "./claim-deliveries.ts";
+import { describeError } from "../describe-error.ts";
+import { attemptDelivery, type FinishedAttempt, giveUp } from "./attempt-delivery.ts";
+import { claimDeliveries } from "./claim-deliveries.ts";
 import { type DrainedPartner, readDrainedPartner } from "./drained-partner.ts";
 import { type Lease, releaseLease, renewEveryMs, renewLease, takeLease } from "./lease.ts";
+import { maximumTries } from "./next-state.ts";
 import { recheckHolds } from "./recheck-holds.ts";
-import { returnBacklog } from "./return-backlog.ts";
+import { obstacleAt, returnBacklog } from "./return-backlog.ts";
 import { settleAttempts } from "./settle-attempts.ts";
 
 /** A job hands the worker back after this long; what is left goes to another. */
 const sliceMs = 5_000;
 
-/** A partner that has no planned opening is looked at again after this long. */
-const noOpeningRecheckMs = 24 * 3_600_000;
+/** While an attempt is under way that takes long, what came meanwhile is looked for this often. */
+const lookEveryMs = 1_000;
+
+/** What was sent and could not be recorded would be sent again: a database that restarts is waited for, within the lease. */
+const settleDelaysMs = [200, 1_000, 4_000];
 
 /** Sends what is due to one partner: one drain at a time, with the partner's own concurrency, rate and hours. */
 export async function drainDueDeliveries(context: Context, organisationId: string, partnerId: string): Promise<void> {
   const lease = await takeLease(context, organisationId, partnerId);
   if (lease === null) return;
-  const drain = new Drain(context, lease, await readDrainedPartner(context, organisationId, partnerId));
+  let drain: Drain | null = null;
   try {
+    drain = new Drain(context, lease, await readDrainedPartner(context, organisationId, partnerId));
     await drain.run();
   } finally {
-    const isMoreDue = await releaseLease(context, lease, drain.nextSendAt);
-    if (isMoreDue) context.waker.wake(drainPartner, { organisationId, partnerId });
+    const isMoreDue = await releaseLease(context, lease, drain?.nextSendAt ?? null);
+    if (isMoreDue && drain !== null) context.waker.wake(drainPartner, { organisationId, partnerId });
   }
 }
 
@@ -36,80 +41,87 @@ class Drain {
   readonly #context: Context;
   readonly #lease: Lease;
   readonly #partner: DrainedPartner;
-  readonly #underWay = new Set<Promise<void>>();
+  /** Each attempt under way, and when it began. */
+  readonly #underWay = new Map<Promise<void>, number>();
+  /** Deliveries that are claimed and not settled. */
+  readonly #inHand = new Set<string>();
   #finished: FinishedAttempt[] = [];
   #isLost = false;
   /** The partner's rate allows nothing before this. */
-  nextSendAt: Date | null = null;
+  nextSendAt: Date | null;
 
   constructor(context: Context, lease: Lease, partner: DrainedPartner) {
     this.#context = context;
     this.#lease = lease;
     this.#partner = partner;
+    this.nextSendAt = partner.nextSendAt;
   }
 
   /**
    * Claims as many as may be under way, sends them, settles those that have finished in one group while the others go
-   * on, and claims more, until nothing is due or the slice is over.
+   * on, and claims more, until nothing is due or the slice is over. Whatever breaks, what was sent is settled.
    */
   async run(): Promise<void> {
     const endsAt = performance.now() + sliceMs;
     const renewal = setInterval(() => void this.#renew(), renewEveryMs);
     try {
       await recheckHolds(this.#context, this.#partner);
-      for (let isMore = true; ; ) {
-        const mayBegin =
-          isMore && performance.now() < endsAt && !this.#isLost && !this.#context.stopping.signal.aborted;
-        if (mayBegin) isMore = await this.#begin();
-        if (this.#underWay.size === 0 && this.#finished.length === 0) {
-          if (!(mayBegin && isMore)) return;
-          // Nothing could begin although something is due: the partner's rate says when.
-          if (!(await this.#waitForRate(endsAt))) return;
-          continue;
-        }
-        if (this.#finished.length === 0) await Promise.race(this.#underWay);
-        await this.#settle();
+      while (this.#mayBegin(endsAt)) {
+        const isMore = await this.#begin();
+        if (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(lookEveryMs);
+        // Nothing could begin although something is due: the partner's rate says when.
+        else if (!isMore || !(await this.#waitForRate(endsAt))) break;
       }
     } finally {
+      while (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(null);
       clearInterval(renewal);
     }
+  }
+
+  /** The slice lasts as long as an attempt that was begun in it: the worker is taken anyway. */
+  #mayBegin(endsAt: number): boolean {
+    if (this.#isLost || this.#context.stopping.signal.aborted) return false;
+    return performance.now() < endsAt || [...this.#underWay.values()].some((beganAt) => beganAt < endsAt);
   }
 
   /** Claims and starts what may go now. Gives whether there may be more at once. */
   async #begin(): Promise<boolean> {
     const now = this.#context.clock();
-    const { id, organisationId, health } = this.#partner;
-    if (!this.#partner.active || (health.pausedUntil !== null && health.pausedUntil > now)) {
-      const campaignIds = await returnBacklog(this.#context, this.#partner, now);
+    const { organisationId } = this.#partner;
+    const obstacle = obstacleAt(this.#partner, now);
+    if (obstacle !== null) {
+      const campaignIds = await returnBacklog(this.#context, this.#partner, obstacle, now);
       for (const campaignId of campaignIds) this.#context.waker.wake(routeLeads, { organisationId, campaignId });
-      return false;
     }
     const limit = this.#placesFree(now);
     if (limit === 0) return true;
-    const claimed = await inOrganisation(this.#context.database, organisationId, async (transaction) => {
-      const opening = openingAt(this.#partner.schedule, this.#partner.timeZone, now);
-      if (!opening.open) {
-        const opensAt = opening.opensAt ?? new Date(now.getTime() + noOpeningRecheckMs);
-        await postponeUntil(transaction, id, opensAt, now);
-      }
-      return claimDeliveries(transaction, this.#lease, limit, opening.open, now);
-    });
+    const claimed = await inOrganisation(this.#context.database, organisationId, async (transaction) =>
+      claimDeliveries(transaction, this.#lease, limit, now),
+    );
     for (const delivery of claimed) {
-      const attempt = attemptDelivery(this.#context, this.#partner, delivery).then((finished) => {
-        this.#finished.push(finished);
-        this.#underWay.delete(attempt);
-      });
-      this.#underWay.add(attempt);
+      this.#inHand.add(delivery.id);
+      if (obstacle !== null && !delivery.override)
+        this.#finished.push(giveUp(this.#context, delivery, obstacle.reason));
+      else if (delivery.tries > maximumTries) {
+        this.#finished.push(giveUp(this.#context, delivery, "The worker stopped during every attempt."));
+      } else {
+        const attempt = attemptDelivery(this.#context, this.#partner, delivery).then((finished) => {
+          this.#finished.push(finished);
+          this.#underWay.delete(attempt);
+        });
+        this.#underWay.set(attempt, performance.now());
+      }
     }
     this.#countRate(claimed.length, now);
     return claimed.length === limit;
   }
 
-  /** A probe goes alone; a rate lets one go at a time. */
+  /** A probe goes alone; a rate lets one begin at a time. */
   #placesFree(now: Date): number {
     if (this.nextSendAt !== null && this.nextSendAt > now) return 0;
-    const most = this.#partner.health.pauseCount > 0 || this.#partner.ratePerMinute > 0 ? 1 : this.#partner.concurrency;
-    return Math.max(0, most - this.#underWay.size);
+    const most = this.#partner.health.pauseCount > 0 ? 1 : this.#partner.concurrency;
+    const free = Math.max(0, most - this.#underWay.size);
+    return this.#partner.ratePerMinute > 0 ? Math.min(1, free) : free;
   }
 
   #countRate(begun: number, now: Date): void {
@@ -117,17 +129,56 @@ class Drain {
     this.nextSendAt = new Date(now.getTime() + Math.ceil(60_000 / this.#partner.ratePerMinute));
   }
 
+  #rateWaitMs(): number {
+    return Math.max(0, (this.nextSendAt?.getTime() ?? 0) - this.#context.clock().getTime());
+  }
+
   /** Waits until the rate allows the next; gives false when that is after the slice. */
   async #waitForRate(endsAt: number): Promise<boolean> {
-    const waitMs = (this.nextSendAt?.getTime() ?? 0) - this.#context.clock().getTime();
+    const waitMs = this.#rateWaitMs();
     if (performance.now() + waitMs > endsAt) return false;
     if (waitMs > 0) await setTimeout(waitMs);
     return true;
   }
 
-  async #settle(): Promise<void> {
-    const finished = this.#finished;
-    this.#finished = [];
+  /** Settles what has finished; waits for an attempt where none has, no longer than `mostMs` (null: until one has). */
+  async #settleNext(mostMs: number | null): Promise<void> {
+    if (this.#finished.length === 0) {
+      const rateWaitMs = this.#rateWaitMs();
+      await this.#oneFinished(mostMs === null ? null : rateWaitMs > 0 ? Math.min(mostMs, rateWaitMs) : mostMs);
+    }
+    const finished = this.#finished.splice(0);
+    if (finished.length > 0) await this.#settle(finished);
+    for (const { delivery } of finished) this.#inHand.delete(delivery.id);
+  }
+
+  async #oneFinished(mostMs: number | null): Promise<void> {
+    const timer = new AbortController();
+    const time =
+      mostMs === null ? [] : [setTimeout(mostMs, undefined, { signal: timer.signal }).catch(() => undefined)];
+    await Promise.race([...this.#underWay.keys(), ...time]);
+    timer.abort();
+  }
+
+  /** A group that cannot be settled may have one attempt in it that cannot: then each is settled by itself. */
+  async #settle(finished: readonly FinishedAttempt[]): Promise<void> {
+    for (const delayMs of settleDelaysMs) {
+      try {
+        return await this.#settleTogether(finished);
+      } catch (error) {
+        this.#logFailure("delivery.settling_failed", error);
+        await setTimeout(delayMs);
+      }
+    }
+    for (const attempt of finished) {
+      await this.#settleTogether([attempt]).catch((error: unknown) => {
+        // It will be found as interrupted, and tried again.
+        this.#logFailure("delivery.not_settled", error, attempt.delivery.id);
+      });
+    }
+  }
+
+  async #settleTogether(finished: readonly FinishedAttempt[]): Promise<void> {
     const { organisationId } = this.#lease;
     const { campaignIds, hasAlerts } = await settleAttempts(this.#context, this.#lease, this.#partner, finished);
     for (const campaignId of campaignIds) this.#context.waker.wake(routeLeads, { organisationId, campaignId });
@@ -136,9 +187,13 @@ class Drain {
 
   async #renew(): Promise<void> {
     try {
-      this.#isLost = !(await renewLease(this.#context, this.#lease));
+      this.#isLost = !(await renewLease(this.#context, this.#lease, [...this.#inHand]));
     } catch (error) {
-      this.#context.log.warn({ partnerId: this.#partner.id, error: String(error) }, "drain.renewal_failed");
+      this.#logFailure("drain.renewal_failed", error);
     }
+  }
+
+  #logFailure(event: string, error: unknown, deliveryId?: string): void {
+    this.#context.log.error({ partnerId: this.#partner.id, deliveryId, error: describeError(error) }, event);
   }
 }

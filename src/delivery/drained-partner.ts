@@ -18,6 +18,8 @@ export interface DrainedPartner {
   readonly contact: PartnerContact;
   readonly alerts: PartnerAlerts;
   readonly delivery: DeliverySettings;
+  /** The partner's rate allows nothing before this. */
+  readonly nextSendAt: Date | null;
   health: EndpointHealth;
 }
 
@@ -32,7 +34,7 @@ export async function readDrainedPartner(
       .innerJoin("endpoints as e", "e.partnerId", "p.id")
       .select(["p.id", "p.organisationId", "p.name", "p.active", "p.timeZone", "p.schedule", "p.concurrency"])
       .select(["p.ratePerMinute", "p.contact", "p.alerts", "p.internet", "p.email"])
-      .select(["e.recent", "e.pausedUntil", "e.pauseReason", "e.pauseCount"])
+      .select(["e.recent", "e.pausedUntil", "e.pauseReason", "e.pauseCount", "e.nextSendAt"])
       .where("p.id", "=", partnerId)
       .executeTakeFirstOrThrow(),
   );

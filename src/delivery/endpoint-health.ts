@@ -2,7 +2,8 @@ import type { Outcome } from "../channels/contract.ts";
 
 /**
  * When an endpoint is paused and when it is tried again. Pure. A broken answer pauses at once; so do eight failures in
- * the last ten attempts. After the pause one delivery goes alone, as a probe: if it fails the pause is longer.
+ * the last ten attempts. After the pause one delivery goes alone, as a probe: if it fails the pause is longer. What was
+ * under way when the pause began and fails too is no probe, and changes nothing.
  */
 export interface EndpointHealth {
   /** The last ten attempts, newest first: + went well, - did not. */
@@ -21,6 +22,7 @@ export function healthAfter(health: EndpointHealth, outcome: Outcome, now: Date)
   const failed = outcome.kind === "broken" || outcome.kind === "retry";
   const recent = ((failed ? "-" : "+") + health.recent).slice(0, remembered);
   if (!failed) return { recent, pausedUntil: null, pauseReason: null, pauseCount: 0 };
+  if (health.pausedUntil !== null && health.pausedUntil > now) return { ...health, recent };
   const failures = recent.replaceAll("+", "").length;
   const wasProbe = health.pauseCount > 0;
   if (outcome.kind === "retry" && failures < failuresToPause && !wasProbe) return { ...health, recent };

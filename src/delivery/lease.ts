@@ -34,10 +34,25 @@ export async function takeLease(context: Context, organisationId: string, partne
   });
 }
 
-/** Keeps the lease and the deliveries in hand. Gives false when the lease was lost: begin nothing more. */
-export async function renewLease(context: Context, { organisationId, partnerId, token }: Lease): Promise<boolean> {
+/**
+ * Keeps the lease and the deliveries in hand. Gives false when the lease was lost: begin nothing more. Deliveries come
+ * before the endpoint, as in settling, and those that are being settled are passed over: the two never wait in a ring.
+ */
+export async function renewLease(
+  context: Context,
+  { organisationId, partnerId, token }: Lease,
+  inHand: readonly string[],
+): Promise<boolean> {
   const until = new Date(context.clock().getTime() + leaseMs);
   return inOrganisation(context.database, organisationId, async (transaction) => {
+    await sql`
+      with kept as (
+        select id from deliveries
+        where id = any(${inHand}::uuid[]) and state = 'sending' and claim_token = ${token}
+        for no key update skip locked
+      )
+      update deliveries d set due_at = ${until} from kept where d.id = kept.id
+    `.execute(transaction);
     const row = await transaction
       .updateTable("endpoints")
       .set({ drainLeasedUntil: until })
@@ -45,16 +60,7 @@ export async function renewLease(context: Context, { organisationId, partnerId, 
       .where("drainToken", "=", token)
       .returning("partnerId")
       .executeTakeFirst();
-    if (row === undefined) return false;
-    await transaction
-      .updateTable("deliveries")
-      .set({ dueAt: until })
-      .where("partnerId", "=", partnerId)
-      .where("state", "=", "sending")
-      .where("claimToken", "=", token)
-      .where("sendingSince", "is not", null)
-      .execute();
-    return true;
+    return row !== undefined;
   });
 }
 

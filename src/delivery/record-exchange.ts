@@ -23,11 +23,14 @@ export function recordReply(reply: Reply, secrets: readonly string[]): Record<st
 }
 
 function kept(text: string, secrets: readonly string[]): string {
-  return mask(text, secrets).slice(0, keptBytes);
+  return storable(mask(text, secrets).slice(0, keptBytes));
 }
 
-/** PostgreSQL keeps no NUL in text or jsonb. */
 function mask(text: string, secrets: readonly string[]): string {
-  const masked = secrets.reduce((rest, secret) => (secret === "" ? rest : rest.replaceAll(secret, secretMask)), text);
-  return masked.replaceAll("\0", "�");
+  return storable(secrets.reduce((rest, secret) => (secret === "" ? rest : rest.replaceAll(secret, secretMask)), text));
+}
+
+/** The text without what PostgreSQL keeps in no text and no jsonb: NUL, and halves of surrogate pairs. */
+export function storable(text: string): string {
+  return text.replace(/\0|\p{Surrogate}/gu, "\ufffd");
 }

@@ -1,72 +1,108 @@
+import { sql } from "kysely";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
+import { openingAt } from "../partners/schedule.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
 import { endSales } from "./end-sales.ts";
+
+/** Why a partner is sent nothing now, save what staff sent past all rules. */
+export interface Obstacle {
+  readonly reason: string;
+  /** When it passes; null: never, as far as is known. */
+  readonly until: Date | null;
+  /** It may not pass then either: nothing waits for it beyond the lead's hold. */
+  readonly isTrouble: boolean;
+}
+
+export function obstacleAt(partner: DrainedPartner, now: Date): Obstacle | null {
+  if (!partner.active) return { reason: "The partner is switched off.", until: null, isTrouble: false };
+  const { pausedUntil } = partner.health;
+  if (pausedUntil !== null && pausedUntil > now) {
+    return { reason: "The endpoint is paused.", until: pausedUntil, isTrouble: true };
+  }
+  const opening = openingAt(partner.schedule, partner.timeZone, now);
+  return opening.open ? null : { reason: "The partner is closed.", until: opening.opensAt, isTrouble: false };
+}
 
 const mostAtOnce = 500;
 
 /**
- * Takes leads back from a partner that is paused or switched off: those that no attempt was made for go on to the next
- * partner at once; those that the partner may have, or that staff sent there, wait for the end of the pause. Gives the campaigns that have leads to
- * route again.
+ * Takes leads back from a partner that cannot be sent any now: those that it surely never saw go on to routing at once,
+ * which asks the next partner or holds them; those that it may have, and those that staff sent there, wait until the
+ * obstacle passes. What is due and cannot wait is left due. Gives the campaigns that have leads to route.
  */
 export async function returnBacklog(
   context: Context,
   partner: DrainedPartner,
+  obstacle: Obstacle,
   now: Date,
 ): Promise<ReadonlySet<string>> {
+  const campaignIds = new Set<string>();
+  for (let isMore = true; isMore; ) {
+    const { found, returned } = await returnSome(context, partner, obstacle.reason, now);
+    for (const { campaignId } of returned) campaignIds.add(campaignId);
+    isMore = found === mostAtOnce;
+  }
+  if (obstacle.until !== null) await putOff(context, partner, obstacle.until, obstacle.isTrouble, now);
+  return campaignIds;
+}
+
+interface Returned {
+  readonly id: string;
+  readonly leadId: string;
+  readonly campaignId: string;
+  readonly priceMinor: number;
+  readonly currency: string;
+  readonly reservedAt: Date | null;
+}
+
+/** Leads are locked first, in the order of their ids, as everywhere. */
+async function returnSome(
+  context: Context,
+  partner: DrainedPartner,
+  reason: string,
+  now: Date,
+): Promise<{ readonly found: number; readonly returned: readonly Returned[] }> {
+  const unseen = sql`state = 'sending' and due_at <= ${now} and not manual and not may_have_arrived
+    and sending_since is null and redelivery_of is null`;
   return inOrganisation(context.database, partner.organisationId, async (transaction) => {
-    const due = await transaction
-      .selectFrom("deliveries")
-      .select(["id", "leadId", "campaignId", "priceMinor", "currency", "reservedAt", "attemptCount", "override"])
-      .where("partnerId", "=", partner.id)
-      .where("state", "=", "sending")
-      .where("dueAt", "<=", now)
-      .orderBy("dueAt")
-      .limit(mostAtOnce)
-      .execute();
-    const mayGoOn = (delivery: (typeof due)[number]) => delivery.attemptCount === 0 && !delivery.override;
-    const untried = due.filter(mayGoOn);
-    const waiting = due.filter((delivery) => !mayGoOn(delivery)).map((delivery) => delivery.id);
-    if (waiting.length > 0) {
-      const probeAt = partner.health.pausedUntil ?? new Date(now.getTime() + 3_600_000);
-      await transaction.updateTable("deliveries").set({ dueAt: probeAt }).where("id", "in", waiting).execute();
-    }
-    if (untried.length === 0) return new Set<string>();
-    const leadIds = untried.map((delivery) => delivery.leadId);
-    await transaction
-      .selectFrom("leads")
-      .select("id")
-      .where("id", "in", leadIds)
-      .orderBy("id")
-      .forNoKeyUpdate()
-      .execute();
-    const taken = await transaction
-      .updateTable("deliveries")
-      .set({ state: "cancelled", reason: "The endpoint is paused.", dueAt: null, reservedAt: null, finishedAt: now })
-      .where(
-        "id",
-        "in",
-        untried.map((delivery) => delivery.id),
+    const { rows: due } = await sql<{ id: string; leadId: string }>`
+      select id, lead_id from deliveries where partner_id = ${partner.id} and ${unseen} order by due_at limit ${mostAtOnce}
+    `.execute(transaction);
+    if (due.length === 0) return { found: 0, returned: [] };
+    const leadIds = due.map(({ leadId }) => leadId);
+    await sql`select from leads where id = any(${leadIds}::uuid[]) order by id for no key update`.execute(transaction);
+    const { rows: returned } = await sql<Returned>`
+      with given as (
+        select id, reserved_at from deliveries where id = any(${due.map(({ id }) => id)}::uuid[]) and ${unseen}
+      ), cancelled as (
+        update deliveries d
+        set state = 'cancelled', reason = ${reason}, due_at = null, reserved_at = null, finished_at = ${now}
+        from given g where d.id = g.id
+        returning d.id, d.lead_id, d.campaign_id, d.price_minor, d.currency, g.reserved_at
+      ), moved_on as (
+        update leads l set due_at = ${now} from cancelled c where l.id = c.lead_id
       )
-      .where("state", "=", "sending")
-      .where("attemptCount", "=", 0)
-      .returning("id")
-      .execute();
-    const ids = new Set(taken.map((row) => row.id));
-    const returned = untried.filter((delivery) => ids.has(delivery.id));
-    if (returned.length === 0) return new Set<string>();
-    await transaction
-      .updateTable("leads")
-      .set({ dueAt: now })
-      .where(
-        "id",
-        "in",
-        returned.map((delivery) => delivery.leadId),
-      )
-      .execute();
+      select * from cancelled
+    `.execute(transaction);
     const sales = returned.map((sale) => ({ sale, end: { kind: "void" } as const }));
     await endSales(transaction, partner, sales, now);
-    return new Set(returned.map((delivery) => delivery.campaignId));
+    return { found: due.length, returned };
   });
+}
+
+async function putOff(
+  context: Context,
+  partner: DrainedPartner,
+  until: Date,
+  isTrouble: boolean,
+  now: Date,
+): Promise<void> {
+  await inOrganisation(context.database, partner.organisationId, async (transaction) =>
+    sql`
+      update deliveries d set due_at = ${until} from leads l
+      where d.partner_id = ${partner.id} and d.state = 'sending' and d.due_at <= ${now} and not d.override
+        and l.id = d.lead_id and (not ${isTrouble}::boolean or l.hold_ends_at > ${now})
+    `.execute(transaction),
+  );
 }

@@ -48,7 +48,9 @@ export async function settleAttempts(
     await saveAttempts(transaction, lease.organisationId, won);
     await saveLeads(transaction, won, now);
     await endSales(transaction, partner, salesOf(won), now);
-    const health = won.reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
+    const health = won
+      .filter(({ channel }) => channel !== "none")
+      .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
     const alerts = await insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now);
     await transaction.updateTable("endpoints").set(health).where("partnerId", "=", partner.id).execute();
     return { won, alerts, health };

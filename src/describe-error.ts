@@ -1,0 +1,16 @@
+import pg from "pg";
+
+/**
+ * An error as it may stand in a log: what kind it is and where it happened. Its words only where they are our own or the
+ * system's: those of the database and of the language may quote a value, which may be somebody's.
+ */
+export function describeError(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { name: typeof error };
+  const places = (error.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
+  const shared = { name: error.name, places: places.map((line) => line.trim()) };
+  if (error instanceof pg.DatabaseError) {
+    const { code, table, column, constraint } = error;
+    return { ...shared, code, table, column, constraint };
+  }
+  return error.name === "Error" ? { ...shared, message: error.message } : shared;
+}
