@@ -16,6 +16,7 @@ import { logRequests } from "./http/log-requests.ts";
 import { createRequestMetrics } from "./http/metrics.ts";
 import { refuseOtherMethods } from "./http/refuse-methods.ts";
 import { refuseUnstorableText } from "./http/refuse-unstorable-text.ts";
+import { sendProblem } from "./http/send-problem.ts";
 import { validatorCompiler } from "./http/validate.ts";
 import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
@@ -26,8 +27,8 @@ import { partnerRoutes } from "./partners/partner-routes.ts";
 import { trialRoutes } from "./partners/trial-routes.ts";
 import { wsdlRoutes } from "./partners/wsdl-routes.ts";
 
-/** A settings document with hundreds of partners in its routing fits into this. */
-const bodyLimitBytes = 1024 * 1024;
+/** A campaign with a thousand partners and long lists of postcodes in its filters fits into this. */
+const bodyLimitBytes = 4 * 1024 * 1024;
 
 /** A request that has not come in whole by then is dropped. */
 const requestTimeoutMs = 60_000;
@@ -44,6 +45,8 @@ export async function buildApp(context: Context, options: HealthOptions = alread
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     forceCloseConnections: "idle",
+    frameworkErrors: (_error, _request, reply) =>
+      void sendProblem(reply, "route_not_found", { detail: "The address is not well-formed." }),
   }).withTypeProvider<ZodTypeProvider>();
   api.setValidatorCompiler(validatorCompiler);
   // What a handler gives is checked by its types; to check it again would cost each answer, and turn old rows into errors.

@@ -71,12 +71,10 @@ const retryAfterSeconds = 5;
 function failUnexpectedly(context: Context, error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const requestId = request.id;
   const entry = { requestId, method: request.method, route: request.routeOptions.url, ...describe(error) };
-  if (isDatabaseAway(error)) {
-    context.log.warn(entry, "request.database_away");
+  if (isPassing(error)) {
+    context.log.warn(entry, "request.database_trouble");
     reply.header("retry-after", String(retryAfterSeconds));
-    return sendProblem(reply, "unavailable", {
-      detail: "The database does not answer. Nothing was changed; try again.",
-    });
+    return sendProblem(reply, "unavailable", { detail: "The database could not do this now. Nothing was changed." });
   }
   context.log.error(entry, "request.failed");
   return sendProblem(reply, "internal", { detail: "The request id is in the log of the server.", requestId });
@@ -95,12 +93,13 @@ function describe(error: Error): object {
 
 const connectionErrors = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT)$/;
 
-/** Class 08: connection exceptions; 57P: shut down or starting; 53300: too many connections. */
-const awayStates = /^(08...|57P0[1-3]|53300)$/;
+/** Class 08: connection exceptions; 57P: shut down or starting; 53300: too many connections; 40: others were in the way. */
+const passingStates = /^(08...|57P0[1-3]|53300|40001|40P01)$/;
 
-function isDatabaseAway(error: Error & { code?: unknown }): boolean {
+/** Trouble that is over by itself: the same request may be sent again. */
+function isPassing(error: Error & { code?: unknown }): boolean {
   const code = typeof error.code === "string" ? error.code : "";
-  if (error instanceof pg.DatabaseError) return awayStates.test(code);
+  if (error instanceof pg.DatabaseError) return passingStates.test(code);
   return (
     connectionErrors.test(code) ||
     /^(Connection terminated|timeout exceeded when trying to connect)/.test(error.message)

@@ -6,7 +6,19 @@ import { type Change, recordChange } from "../organisations/record-change.ts";
 /** Has the held leads of these partners looked at again; the caller wakes their drains after the commit. */
 export async function recheckHoldsOf(transaction: Database, partnerIds: readonly string[], at: Date): Promise<void> {
   if (partnerIds.length === 0) return;
-  await transaction.updateTable("endpoints").set({ recheckHoldsAt: at }).where("partnerId", "in", partnerIds).execute();
+  await transaction
+    .updateTable("endpoints")
+    .set({ recheckHoldsAt: at })
+    .where("partnerId", "in", (is) =>
+      // Locked in one order everywhere, lest two changes wait for each other in a ring.
+      is
+        .selectFrom("endpoints")
+        .select("partnerId")
+        .where("partnerId", "in", partnerIds)
+        .orderBy("partnerId")
+        .forNoKeyUpdate(),
+    )
+    .execute();
 }
 
 /** Takes a partner's endpoint for a good one again. */

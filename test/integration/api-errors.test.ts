@@ -114,11 +114,11 @@ describe("a body that does not match", () => {
   });
 
   test("a body that is too large is refused with the limit", async () => {
-    const answer = await client.call("POST", "/v1/partners", { name: "x".repeat(1_100_000) });
+    const answer = await client.call("POST", "/v1/partners", { name: "x".repeat(4_200_000) });
     expect(answer.body).toMatchObject({
       status: 413,
       code: "body_too_large",
-      detail: "At most 1048576 bytes are taken here.",
+      detail: "At most 4194304 bytes are taken here.",
     });
   });
 });
@@ -217,6 +217,13 @@ describe("an address that is not served", () => {
     const answer = await client.call(method, url);
     expect(answer.body).toMatchObject({ status: 405, code: "method_not_allowed" });
     expect(answer.headers.allow).toBe(allow);
+  });
+});
+
+describe("an address that is not well-formed", () => {
+  test("is not there", async () => {
+    const answer = await client.call("GET", "/v1/partners/%E0%A4%A");
+    expect(answer.body).toMatchObject({ status: 404, code: "route_not_found" });
   });
 });
 
