@@ -40,6 +40,7 @@ export async function createCampaign(
       .insertInto("campaigns")
       .values({ id, organisationId, ...toColumns(stored), createdAt: at, updatedAt: at })
       .execute();
+    await transaction.insertInto("rotations").values({ campaignId: id, organisationId }).execute();
     await ensureUsageRows(transaction, organisationId, routedIds(stored), id);
     await recordChange(transaction, change, { kind: "campaign", id }, null, stored);
     const newKey = { campaignId: id, name: "First key", introducerId: null };
@@ -92,7 +93,7 @@ export async function changeCampaign(
       .where("id", "=", id)
       .execute();
     await ensureUsageRows(transaction, organisationId, routedIds(after), id);
-    await forgetTurns(transaction, before, after);
+    await forgetTurns(transaction, id, before, after);
     if (keys.some((key) => changesRouting.has(key))) {
       woken = [...new Set([...routedIds(before), ...routedIds(after)])];
       await recheckHoldsOf(transaction, woken, at);
@@ -134,7 +135,12 @@ async function readRoutedPartners(
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-async function forgetTurns(transaction: Database, before: StoredCampaign, after: StoredCampaign): Promise<void> {
+async function forgetTurns(transaction: Database, campaignId: string, before: StoredCampaign, after: StoredCampaign) {
   const gone = before.routing.filter(({ id }) => !after.routing.some((group) => group.id === id)).map(({ id }) => id);
-  if (gone.length > 0) await transaction.deleteFrom("rotations").where("groupId", "in", gone).execute();
+  if (gone.length === 0) return;
+  await transaction
+    .updateTable("rotations")
+    .set({ turns: sql`turns - ${gone}::text[]` })
+    .where("campaignId", "=", campaignId)
+    .execute();
 }

@@ -172,10 +172,9 @@ interface IntakeKeyRow {
 }
 
 interface RotationRow {
-  groupId: string;
-  organisationId: string;
   campaignId: string;
-  turns: Json<Turns>;
+  organisationId: string;
+  turns: ColumnType<Record<string, Turns>, string | undefined, string>;
 }
 
 interface LeadRow {

@@ -2,7 +2,7 @@ import type { FieldProblem } from "../campaigns/normalise-fields.ts";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { type ChoiceResult, choosePartners } from "../routing/choose.ts";
-import { loadMarket, routedPartnerIds } from "../routing/market.ts";
+import { loadMarket, readRoutedCampaign, routedPartnerIds } from "../routing/market.ts";
 import { explainReason, type Reason } from "../routing/reasons.ts";
 import { findEarlier } from "./find-earlier.ts";
 import { readIntakeCampaign } from "./intake-campaign.ts";
@@ -42,11 +42,7 @@ export async function explainLead(
   return inOrganisation(context.database, organisationId, async (transaction) => {
     const [earlier] = await findEarlier(transaction, campaign, [lead], context.clock());
     const duplicateOf = earlier?.duplicateOf ?? null;
-    const routed = await transaction
-      .selectFrom("campaigns")
-      .select(["id", "saleLimit", "whenClosed", "whenCapped", "whenUnfunded", "routing"])
-      .where("id", "=", campaignId)
-      .executeTakeFirstOrThrow();
+    const routed = await readRoutedCampaign(transaction, campaignId, "read");
     const market = await loadMarket(transaction, routed, routedPartnerIds(routed), "read");
     const routable = { fields: lead.fields, introducerId: null, hadBy: new Map<string, string>() };
     const choice = choosePartners(routable, [], new Map(), market, context.clock());

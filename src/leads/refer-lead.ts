@@ -138,7 +138,7 @@ function onlyPartner(lead: LockedLead, partnerId: string) {
   const row = group?.partners.find((candidate) => candidate.partnerId === partnerId);
   const partners = [row ?? { partnerId, priority: 0, weight: 1, price: null, filter: null, limits: null }];
   const routing = [{ id: group?.id ?? partnerId, method: "priority" as const, saleLimit: 0, partners }];
-  return { id: lead.campaignId, saleLimit, whenClosed, whenCapped, whenUnfunded, routing };
+  return { id: lead.campaignId, saleLimit, whenClosed, whenCapped, whenUnfunded, routing, turns: {} };
 }
 
 function isOverridable(reason: Reason): boolean {

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 import type { AccountKind } from "../db/tables.ts";
@@ -45,37 +45,45 @@ export async function book(
   movements: readonly Movement[],
   at: Date,
 ): Promise<void> {
-  const moving = movements.filter((movement) => movement.amountMinor !== 0);
-  if (moving.length === 0) return;
-  const transactions = moving.map((movement) => ({
-    id: newId(),
-    key: movement.key,
-    kind: movement.kind,
-    currency: movement.currency,
-    partner_id: movement.partnerId,
-    lead_id: movement.leadId,
-    delivery_id: movement.deliveryId,
-    reason: movement.reason,
-    created_by: movement.createdBy,
-    from_account_id: movement.fromAccountId,
-    to_account_id: movement.toAccountId,
-    amount_minor: movement.amountMinor,
-  }));
-  await sql`
-    with given as (
-      select * from jsonb_to_recordset(${JSON.stringify(transactions)}::jsonb) as g (
+  if (movements.every((movement) => movement.amountMinor === 0)) return;
+  await sql`with ${bookingClauses(organisationId, movements, at)} select`.execute(transaction);
+}
+
+/** The same as clauses of a statement that does more: `with <clauses> select`. */
+export function bookingClauses(organisationId: string, movements: readonly Movement[], at: Date): RawBuilder<unknown> {
+  const rows = movements
+    .filter((movement) => movement.amountMinor !== 0)
+    .map((movement) => ({
+      id: newId(),
+      key: movement.key,
+      kind: movement.kind,
+      currency: movement.currency,
+      partner_id: movement.partnerId,
+      lead_id: movement.leadId,
+      delivery_id: movement.deliveryId,
+      reason: movement.reason,
+      created_by: movement.createdBy,
+      from_account_id: movement.fromAccountId,
+      to_account_id: movement.toAccountId,
+      amount_minor: movement.amountMinor,
+    }));
+  return sql`
+    movements as (
+      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
         id uuid, key text, kind text, currency text, partner_id uuid, lead_id uuid, delivery_id uuid, reason text,
         created_by text, from_account_id uuid, to_account_id uuid, amount_minor bigint)
     ), booked as (
       insert into transactions
         (id, organisation_id, key, kind, currency, occurred_at, partner_id, lead_id, delivery_id, reason, created_by)
-      select id, ${organisationId}::uuid, key, kind, currency, ${at}::timestamptz, partner_id, lead_id, delivery_id, reason, created_by from given
-    )
-    insert into entries (transaction_id, account_id, organisation_id, amount_minor, currency)
-    select id, from_account_id, ${organisationId}::uuid, -amount_minor, currency from given
-    union all
-    select id, to_account_id, ${organisationId}::uuid, amount_minor, currency from given
-  `.execute(transaction);
+      select id, ${organisationId}::uuid, key, kind, currency, ${at}::timestamptz, partner_id, lead_id, delivery_id, reason,
+        created_by
+      from movements
+    ), entered as (
+      insert into entries (transaction_id, account_id, organisation_id, amount_minor, currency)
+      select id, from_account_id, ${organisationId}::uuid, -amount_minor, currency from movements
+      union all
+      select id, to_account_id, ${organisationId}::uuid, amount_minor, currency from movements
+    )`;
 }
 
 /** What a sale moves, step by step: the price is promised, then paid, or given back. */

@@ -15,6 +15,7 @@ export interface RoutedCampaign {
   readonly whenCapped: WhenBlocked;
   readonly whenUnfunded: WhenBlocked;
   readonly routing: readonly RoutingGroup[];
+  readonly turns: Readonly<Record<string, Turns>>;
 }
 
 /** The market and the ledger accounts behind it, as they are now. */
@@ -24,8 +25,8 @@ export interface LoadedMarket extends Market {
 
 /**
  * Loads everything that decides who gets a campaign's leads. With `lock`, nobody else takes or gives back places or money
- * of these partners until the transaction ends: a decision made on it is exact. Locks are taken in the order usage rows
- * (by partner and campaign), accounts (by id), rotations.
+ * of these partners until the transaction ends: a decision made on it is exact. Locks are taken in the same order
+ * everywhere: leads, the campaign's rotation, usage rows (by partner and campaign), accounts (by id).
  */
 export async function loadMarket(
   transaction: Database,
@@ -36,7 +37,6 @@ export async function loadMarket(
   const partners = await readBuyers(transaction, partnerIds, campaign);
   const usage = await readUsage(transaction, partnerIds, campaign.id, lock);
   const funds = await readPartnerFunds(transaction, partnerIds, lock);
-  const turns = await readTurns(transaction, campaign, lock);
   const standings = new Map<string, Standing>();
   for (const [id, { creditLimitMinor }] of partners) {
     const own = funds.get(id);
@@ -47,7 +47,33 @@ export async function loadMarket(
     });
   }
   const buyers = new Map([...partners].map(([id, { buyer }]) => [id, buyer]));
-  return { groups: groupsOf(campaign, partners), saleLimit: campaign.saleLimit, buyers, standings, turns, funds };
+  return {
+    groups: groupsOf(campaign, partners),
+    saleLimit: campaign.saleLimit,
+    buyers,
+    standings,
+    turns: new Map(Object.entries(campaign.turns)),
+    funds,
+  };
+}
+
+/** Reads a campaign for routing; with `lock`, its leads are decided by nobody else until the transaction ends. */
+export async function readRoutedCampaign(transaction: Database, campaignId: string, lock: "lock" | "read") {
+  const query = transaction
+    .selectFrom("campaigns as c")
+    .innerJoin("rotations as r", "r.campaignId", "c.id")
+    .select([
+      "c.id",
+      "c.saleLimit",
+      "c.whenClosed",
+      "c.whenCapped",
+      "c.whenUnfunded",
+      "c.whenUncertain",
+      "c.routing",
+      "r.turns",
+    ])
+    .where("c.id", "=", campaignId);
+  return (lock === "lock" ? query.forNoKeyUpdate("r") : query).executeTakeFirstOrThrow();
 }
 
 /** Every partner named in a campaign's routing, once. */
@@ -106,20 +132,6 @@ async function readUsage(
     .orderBy("partnerId")
     .orderBy("campaignId");
   return (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
-}
-
-async function readTurns(
-  transaction: Database,
-  campaign: RoutedCampaign,
-  lock: "lock" | "read",
-): Promise<Map<string, Turns>> {
-  const query = transaction
-    .selectFrom("rotations")
-    .select(["groupId", "turns"])
-    .where("campaignId", "=", campaign.id)
-    .orderBy("groupId");
-  const rows = await (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
-  return new Map(rows.map((row) => [row.groupId, row.turns]));
 }
 
 function usageOf(rows: readonly LimitUsage[], partnerId: string, campaignId: string, lock: "lock" | "read") {

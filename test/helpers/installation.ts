@@ -1,15 +1,14 @@
 import { pino } from "pino";
-import { type CampaignDocument, campaignSchema } from "../../src/campaigns/campaign.ts";
+import { campaignSchema } from "../../src/campaigns/campaign.ts";
+import { createCampaign } from "../../src/campaigns/store-campaign.ts";
 import { readConfig } from "../../src/config.ts";
 import { type Context, closeContext, openContext } from "../../src/context.ts";
 import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
-import { newId } from "../../src/db/id.ts";
 import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
 import { readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
 import { type Intake, receiveLead } from "../../src/leads/receive-lead.ts";
 import { createOrganisation } from "../../src/organisations/create-organisation.ts";
 import { partnerSchema } from "../../src/partners/partner.ts";
-import { ensureUsageRows } from "../../src/partners/save-usage.ts";
 import { createPartner } from "../../src/partners/store-partner.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { sweep } from "../../src/sweep.ts";
@@ -63,7 +62,10 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
       return created.id;
     },
     async addCampaign(document) {
-      return insertCampaign(context, organisationId, campaignSchema.parse({ timeZone: "Europe/London", ...document }));
+      const parsed = campaignSchema.parse({ timeZone: "Europe/London", ...document });
+      const created = await createCampaign(context, change(), parsed);
+      if (created.kind !== "stored") throw new Error(JSON.stringify(created));
+      return created.id;
     },
     async receive(campaignId, raw, idempotencyKey) {
       const campaign = await readIntakeCampaign(context, organisationId, campaignId);
@@ -100,31 +102,6 @@ export async function addOrganisation(testDatabase: TestDatabase, name: string):
   } finally {
     await owner.destroy();
   }
-}
-
-async function insertCampaign(context: Context, organisationId: string, document: CampaignDocument): Promise<string> {
-  const id = newId();
-  const { fields, duplicates, routing, ...rest } = document;
-  const groups = routing.map((group) => ({ ...group, id: newId() }));
-  const partnerIds = [...new Set(groups.flatMap((group) => group.partners.map((partner) => partner.partnerId)))];
-  const now = context.clock();
-  await inOrganisation(context.database, organisationId, async (transaction) => {
-    await transaction
-      .insertInto("campaigns")
-      .values({
-        id,
-        organisationId,
-        ...rest,
-        fields: JSON.stringify(fields),
-        duplicates: duplicates === null ? null : JSON.stringify(duplicates),
-        routing: JSON.stringify(groups),
-        createdAt: now,
-        updatedAt: now,
-      })
-      .execute();
-    await ensureUsageRows(transaction, organisationId, partnerIds, id);
-  });
-  return id;
 }
 
 /** What the queue would do, one after the other. Wake-ups that are given meanwhile find nobody listening. */

@@ -157,12 +157,12 @@ create table intake_keys (
 );
 create index intake_keys_by_campaign on intake_keys (campaign_id, id);
 
--- Whose turn it is in a routing group: { partnerId: { given, credit } }.
+-- Whose turn it is in each routing group of a campaign: { groupId: { partnerId: { given, credit } } }. The row is there
+-- from the start: its lock lets the campaign's leads be decided by one router at a time.
 create table rotations (
-  group_id uuid primary key,
+  campaign_id uuid primary key references campaigns,
   organisation_id uuid not null references organisations,
-  campaign_id uuid not null references campaigns,
-  turns jsonb not null
+  turns jsonb not null default '{}'
 ) with (fillfactor = 70);
 
 -- ---------------------------------------------------------------------------------------------- leads
@@ -372,6 +372,8 @@ begin
              where c.currency <> a.currency or c.organisation_id <> a.organisation_id) then
     raise exception 'an entry is in another currency or organisation than its account';
   end if;
+  -- In the order of their ids, as everybody locks accounts: two transactions never wait for each other in a ring.
+  perform from accounts where id in (select account_id from added) order by id for no key update;
   update accounts c set balance_minor = c.balance_minor + s.amount_minor
     from (select account_id, sum(amount_minor) as amount_minor from added group by account_id) s
     where c.id = s.account_id;

@@ -1,0 +1,164 @@
+import { newId } from "../db/id.ts";
+import type { DeliveryState, HoldReason, LeadFields, LeadState } from "../db/tables.ts";
+import type { Candidate } from "./assess.ts";
+import { type Choice, choosePartners, type HeldFor, type Hold, type Market, type Placed } from "./choose.ts";
+import type { HoldSlots } from "./hold-slots.ts";
+
+export interface ClaimedLead {
+  readonly id: string;
+  readonly fields: LeadFields;
+  readonly introducerId: string | null;
+  readonly state: LeadState;
+  readonly soldCount: number;
+  readonly receivedAt: Date;
+  readonly holdEndsAt: Date;
+}
+
+export interface EarlierDelivery {
+  readonly id: string;
+  readonly leadId: string;
+  readonly partnerId: string;
+  readonly groupId: string | null;
+  readonly state: DeliveryState;
+  readonly holdUntil: Date | null;
+  readonly holdReason: HoldReason | null;
+  readonly dueAt: Date | null;
+  readonly withdrawn: boolean;
+}
+
+/** Deliveries in these states have a place; `uncertain` has one too unless the campaign says that the lead goes on. */
+const placedStates: readonly DeliveryState[] = ["offered", "sending", "delivered"];
+
+/** A partner that had the lead in one of these ways may get it again: it never saw it. */
+const notHadStates: readonly DeliveryState[] = ["held", "cancelled", "expired"];
+
+/**
+ * Decides one lead: whom it is sent to, whom it is held for and until when, and what state that leaves it in. Takes places
+ * in `market` and slots in `slots` as it goes; writes nothing.
+ */
+export async function decideLead(
+  lead: ClaimedLead,
+  deliveries: readonly EarlierDelivery[],
+  whenUncertain: "staff" | "next",
+  market: Market,
+  slots: HoldSlots,
+  now: Date,
+): Promise<DecidedLead> {
+  return toRows(decide(lead, deliveries, whenUncertain, market, now), slots, now);
+}
+
+interface Decision {
+  readonly lead: ClaimedLead;
+  readonly held: readonly EarlierDelivery[];
+  readonly choice: Choice;
+  readonly underWay: boolean;
+  readonly isUncertain: boolean;
+}
+
+function decide(
+  lead: ClaimedLead,
+  deliveries: readonly EarlierDelivery[],
+  whenUncertain: "staff" | "next",
+  market: Market,
+  now: Date,
+): Decision {
+  const isUncertain = deliveries.some((delivery) => delivery.state === "uncertain");
+  const placed: Placed[] = deliveries.filter(
+    ({ state }) => placedStates.includes(state) || (state === "uncertain" && whenUncertain === "staff"),
+  );
+  const held = deliveries.filter((delivery) => delivery.state === "held");
+  const heldFor: HeldFor = new Map(
+    held.map((delivery) => [delivery.partnerId, { turnPassed: delivery.holdReason?.turnPassed ?? false }]),
+  );
+  const had = deliveries.filter(({ state, withdrawn }) => withdrawn || !notHadStates.includes(state));
+  const hadBy = new Map(had.map((delivery) => [delivery.partnerId, delivery.state]));
+  const routable = { fields: lead.fields, introducerId: lead.introducerId, hadBy };
+  const choice = choosePartners(routable, placed, heldFor, market, now);
+  const holdsAreOver = now >= lead.holdEndsAt;
+  return {
+    lead,
+    held,
+    choice: holdsAreOver ? { ...choice, holds: [] } : choice,
+    underWay: deliveries.some(({ state }) => state === "offered" || state === "sending"),
+    isUncertain,
+  };
+}
+
+export interface SendRow {
+  readonly id: string;
+  readonly isNew: boolean;
+  readonly partnerId: string;
+  readonly candidate: Candidate;
+}
+
+export interface HoldRow {
+  readonly id: string;
+  readonly isNew: boolean;
+  readonly hold: Hold;
+  readonly dueAt: Date;
+}
+
+export interface DecidedLead {
+  readonly lead: ClaimedLead;
+  readonly choice: Choice;
+  readonly sends: readonly SendRow[];
+  readonly holds: readonly HoldRow[];
+  readonly cancelledIds: readonly string[];
+  readonly state: LeadState;
+  readonly stateReason: { code: string } | null;
+  readonly dueAt: Date | null;
+}
+
+/** What a decision comes to as rows: held deliveries are carried on, turned into sends, or cancelled. */
+async function toRows(decision: Decision, slots: HoldSlots, now: Date): Promise<DecidedLead> {
+  const { lead, held, choice } = decision;
+  const earlierHold = (partnerId: string) => held.find((delivery) => delivery.partnerId === partnerId);
+  const sends = choice.sends.map((candidate) => {
+    const earlier = earlierHold(candidate.partnerId);
+    return { id: earlier?.id ?? newId(), isNew: earlier === undefined, partnerId: candidate.partnerId, candidate };
+  });
+  const holds: HoldRow[] = [];
+  for (const hold of choice.holds) {
+    const earlier = earlierHold(hold.candidate.partnerId);
+    const isSameWait =
+      earlier?.holdUntil?.getTime() === hold.until.getTime() && earlier.dueAt !== null && earlier.dueAt > now;
+    const slot = isSameWait && earlier.dueAt !== null ? earlier.dueAt : await slots.next(hold);
+    const dueAt = new Date(Math.min(slot.getTime(), lead.holdEndsAt.getTime()));
+    holds.push({ id: earlier?.id ?? newId(), isNew: earlier === undefined, hold, dueAt });
+  }
+  const kept = new Set([...sends, ...holds].map((row) => row.id));
+  const cancelledIds = held.filter((delivery) => !kept.has(delivery.id)).map((delivery) => delivery.id);
+  return { lead, choice, sends, holds, cancelledIds, ...stateAfter(decision, sends.length, holds, now) };
+}
+
+/** The lead's state after the decision, why, and when routing has to look at it again. */
+function stateAfter(
+  { lead, choice, underWay, isUncertain }: Decision,
+  sends: number,
+  holds: readonly HoldRow[],
+  now: Date,
+): Pick<DecidedLead, "state" | "stateReason" | "dueAt"> {
+  const dueAt = holds.reduce<Date | null>(
+    (soonest, hold) => (soonest === null || hold.dueAt < soonest ? hold.dueAt : soonest),
+    null,
+  );
+  if (sends > 0 || underWay) return { state: "routing", stateReason: null, dueAt };
+  const [hold] = holds;
+  if (hold !== undefined) return { state: "held", stateReason: hold.hold.reason, dueAt };
+  if (lead.soldCount > 0) return { state: "sold", stateReason: null, dueAt: null };
+  return {
+    state: "unsold",
+    stateReason: { code: unsoldCode(choice, isUncertain, now >= lead.holdEndsAt) },
+    dueAt: null,
+  };
+}
+
+function unsoldCode({ considered }: Choice, isUncertain: boolean, holdsAreOver: boolean): string {
+  if (isUncertain) return "delivery_uncertain";
+  if (considered.length === 0) return "no_partners";
+  if (holdsAreOver && considered.some((partner) => partner.result === "blocked" || partner.result === "held"))
+    return "hold_expired";
+  if (considered.some((partner) => partner.reasons.some((reason) => reason.code === "already_had")))
+    return "all_refused";
+  return "no_partner_eligible";
+}
