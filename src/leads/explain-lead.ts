@@ -44,7 +44,7 @@ export async function explainLead(
     const duplicateOf = earlier?.duplicateOf ?? null;
     const routed = await readRoutedCampaign(transaction, campaignId, "read");
     const market = await loadMarket(transaction, routed, routedPartnerIds(routed), "read");
-    const routable = { fields: lead.fields, introducerId: null, hadBy: new Map<string, string>() };
+    const routable = { fields: lead.fields, introducerId: null, mayWait: true, hadBy: new Map<string, string>() };
     const choice = choosePartners(routable, [], new Map(), market, context.clock());
     const names = await readPartnerNames(transaction, [...market.buyers.keys()]);
     const partners = choice.considered.map((considered) => ({

@@ -81,7 +81,7 @@ async function place(
       .map((row) => [row.partnerId, row.state]),
   );
   const reasons = assess(
-    { fields: lead.fields, introducerId: lead.introducerId, hadBy },
+    { fields: lead.fields, introducerId: lead.introducerId, mayWait: false, hadBy },
     candidate,
     buyer,
     standing,

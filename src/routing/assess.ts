@@ -48,6 +48,8 @@ export interface Standing {
 export interface RoutableLead {
   readonly fields: Readonly<Record<string, FieldValue>>;
   readonly introducerId: string | null;
+  /** Its hold is not over: it may wait for a partner. */
+  readonly mayWait: boolean;
   /** Partners that had this lead before, with what became of it. */
   readonly hadBy: ReadonlyMap<string, string>;
 }

@@ -1,5 +1,13 @@
 import { takePlace } from "../partners/limit-usage.ts";
-import { assess, type Buyer, type Candidate, judgeReasons, type RoutableLead, type Standing } from "./assess.ts";
+import {
+  assess,
+  type Buyer,
+  type Candidate,
+  judgeReasons,
+  type RoutableLead,
+  type Standing,
+  type Verdict,
+} from "./assess.ts";
 import type { Reason } from "./reasons.ts";
 
 /**
@@ -100,9 +108,9 @@ export function choosePartners(
       turns,
       heldFor,
     );
-    const couldHaveIt = inTurn.filter(
-      ({ verdict }) => verdict.kind === "eligible" || (verdict.kind === "blocked" && verdict.policy === "hold"),
-    );
+    const isWorthWaiting = (verdict: Verdict) =>
+      lead.mayWait && verdict.kind === "blocked" && verdict.policy === "hold";
+    const couldHaveIt = inTurn.filter(({ verdict }) => verdict.kind === "eligible" || isWorthWaiting(verdict));
     const note = (entry: (typeof assessed)[number], result: ChoiceResult) =>
       considered.push({
         groupId: group.id,
@@ -127,7 +135,7 @@ export function choosePartners(
       } else if (verdict.kind === "eligible") {
         note(entry, "not_needed");
       } else if (verdict.kind === "blocked") {
-        const waits = verdict.policy === "hold" && hasPlace;
+        const waits = isWorthWaiting(verdict) && hasPlace;
         const hold = { candidate, until: verdict.until, reason: verdict.reason, turnPassed: waits };
         if (waits) {
           if (heldFor.get(candidate.partnerId)?.turnPassed !== true)
@@ -136,7 +144,7 @@ export function choosePartners(
           taken.set(candidate.partnerId, "held");
           places -= 1;
           groupPlaces -= 1;
-        } else if (hasPlace) {
+        } else if (hasPlace && lead.mayWait) {
           waitable.push(hold);
         }
         note(entry, waits ? "held" : "blocked");

@@ -72,13 +72,12 @@ function decide(
   );
   const had = deliveries.filter(({ state, withdrawn }) => withdrawn || !notHadStates.includes(state));
   const hadBy = new Map(had.map((delivery) => [delivery.partnerId, delivery.state]));
-  const routable = { fields: lead.fields, introducerId: lead.introducerId, hadBy };
-  const choice = choosePartners(routable, placed, heldFor, market, now);
-  const holdsAreOver = now >= lead.holdEndsAt;
+  const mayWait = now < lead.holdEndsAt;
+  const routable = { fields: lead.fields, introducerId: lead.introducerId, mayWait, hadBy };
   return {
     lead,
     held,
-    choice: holdsAreOver ? { ...choice, holds: [] } : choice,
+    choice: choosePartners(routable, placed, heldFor, market, now),
     underWay: deliveries.some(({ state }) => state === "offered" || state === "sending"),
     isUncertain,
   };
@@ -156,8 +155,7 @@ function stateAfter(
 function unsoldCode({ considered }: Choice, isUncertain: boolean, holdsAreOver: boolean): string {
   if (isUncertain) return "delivery_uncertain";
   if (considered.length === 0) return "no_partners";
-  if (holdsAreOver && considered.some((partner) => partner.result === "blocked" || partner.result === "held"))
-    return "hold_expired";
+  if (holdsAreOver && considered.some((partner) => partner.result === "blocked")) return "hold_expired";
   if (considered.some((partner) => partner.reasons.some((reason) => reason.code === "already_had")))
     return "all_refused";
   return "no_partner_eligible";

@@ -2,6 +2,7 @@ import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import { describeError } from "../describe-error.ts";
 import { type ClaimedLead, type DecidedLead, decideLead, type EarlierDelivery } from "./decide-lead.ts";
 import { HoldSlots } from "./hold-slots.ts";
 import { loadMarket, readRoutedCampaign, routedPartnerIds } from "./market.ts";
@@ -13,6 +14,9 @@ const batchSize = 50;
 /** A job hands the worker back after this long, so that one busy campaign does not keep a place for ever. */
 const sliceMs = 2_000;
 
+/** A lead that cannot be decided, by a fault of ours, is tried again after this. */
+const putOffMs = 60_000;
+
 /**
  * Routes the leads of one campaign that are due, batch by batch, until none is left or the slice is over; then the rest
  * is left to another job. Any number may run at once for one campaign: each lead is claimed by one.
@@ -20,7 +24,7 @@ const sliceMs = 2_000;
 export async function routeDueLeads(context: Context, organisationId: string, campaignId: string): Promise<void> {
   const endsAt = performance.now() + sliceMs;
   for (;;) {
-    const batch = await routeBatch(context, organisationId, campaignId);
+    const batch = await routeWhatCanBe(context, organisationId, campaignId);
     for (const partnerId of batch.partnerIds) context.waker.wake(drainPartner, { organisationId, partnerId });
     if (batch.leads < batchSize) return;
     if (performance.now() > endsAt) {
@@ -30,12 +34,51 @@ export async function routeDueLeads(context: Context, organisationId: string, ca
   }
 }
 
-/** Decides up to `batchSize` due leads in one transaction: claims them, takes places and money, writes what was decided. */
-async function routeBatch(context: Context, organisationId: string, campaignId: string) {
+interface RoutedBatch {
+  /** How many leads were claimed. */
+  readonly leads: number;
+  /** Who was given any. */
+  readonly partnerIds: ReadonlySet<string>;
+}
+
+/** Decides a batch. Where that fails each of its leads is decided alone, so that one lead's trouble is its own. */
+async function routeWhatCanBe(context: Context, organisationId: string, campaignId: string): Promise<RoutedBatch> {
+  const claimed: string[] = [];
+  try {
+    return await routeBatch(context, organisationId, campaignId, null, claimed);
+  } catch (error) {
+    if (claimed.length === 0) throw error;
+    context.log.warn({ campaignId, leads: claimed.length, error: describeError(error) }, "routing.batch_failed");
+  }
+  const partnerIds = new Set<string>();
+  for (const leadId of claimed) {
+    try {
+      const alone = await routeBatch(context, organisationId, campaignId, leadId, []);
+      for (const partnerId of alone.partnerIds) partnerIds.add(partnerId);
+    } catch (error) {
+      context.log.error({ campaignId, leadId, error: describeError(error) }, "routing.lead_failed");
+      await putOff(context, organisationId, leadId);
+    }
+  }
+  return { leads: claimed.length, partnerIds };
+}
+
+/**
+ * Decides up to `batchSize` due leads in one transaction, or one named: claims them, takes places and money, writes what
+ * was decided. Notes in `claimed` which leads it has, for when it fails.
+ */
+async function routeBatch(
+  context: Context,
+  organisationId: string,
+  campaignId: string,
+  leadId: string | null,
+  claimed: string[],
+): Promise<RoutedBatch> {
   const now = context.clock();
   return inOrganisation(context.database, organisationId, async (transaction) => {
-    const leads = await claimLeads(transaction, campaignId, now);
+    const leads = await claimLeads(transaction, campaignId, leadId, now);
     if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>() };
+    claimed.push(...leads.map(({ id }) => id));
     const campaign = await readRoutedCampaign(transaction, campaignId, "lock");
     const earlier = await readEarlierDeliveries(transaction, leads);
     const market = await loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock");
@@ -54,14 +97,33 @@ async function routeBatch(context: Context, organisationId: string, campaignId: 
   });
 }
 
-/** Leads whose time has come, oldest first, that no other worker has in hand. */
-async function claimLeads(transaction: Database, campaignId: string, now: Date): Promise<readonly ClaimedLead[]> {
-  return transaction
+async function putOff(context: Context, organisationId: string, leadId: string): Promise<void> {
+  const now = context.clock();
+  await inOrganisation(context.database, organisationId, async (transaction) =>
+    transaction
+      .updateTable("leads")
+      .set({ dueAt: new Date(now.getTime() + putOffMs) })
+      .where("id", "=", leadId)
+      .where("dueAt", "<=", now)
+      .execute(),
+  );
+}
+
+/** Leads whose time has come, oldest first, that no other worker has in hand; or the one named, if it is among them. */
+async function claimLeads(
+  transaction: Database,
+  campaignId: string,
+  leadId: string | null,
+  now: Date,
+): Promise<readonly ClaimedLead[]> {
+  const due = transaction
     .selectFrom("leads")
     .select(["id", "fields", "introducerId", "state", "soldCount", "receivedAt", "holdEndsAt"])
     .where("campaignId", "=", campaignId)
-    .where("dueAt", "<=", now)
+    .where("dueAt", "<=", now);
+  return (leadId === null ? due : due.where("id", "=", leadId))
     .orderBy("dueAt")
+    .orderBy("id")
     .limit(batchSize)
     .forNoKeyUpdate()
     .skipLocked()

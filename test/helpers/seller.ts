@@ -74,12 +74,17 @@ export function useSellers(): Sellers {
       return started();
     },
     async open(options = {}) {
-      const environment = { HANDOFF_ALLOW_HOSTS: started().host, ...options.environment };
-      const seller = toSeller(await openInstallation({ at: wednesdayMorning, ...options, environment }), started());
+      const seller = await openSeller(started(), options);
       opened.push(seller);
       return seller;
     },
   };
+}
+
+/** A seller that stays until it is closed. */
+export async function openSeller(partners: JsonPartners, options: InstallationOptions = {}): Promise<Seller> {
+  const environment = { HANDOFF_ALLOW_HOSTS: partners.host, ...options.environment };
+  return toSeller(await openInstallation({ at: wednesdayMorning, ...options, environment }), partners);
 }
 
 let names = 0;

@@ -57,9 +57,10 @@ function market(
 
 function choose(
   of: Market,
-  change: { fields?: Record<string, string>; placed?: Placed[]; hadBy?: Map<string, string> } = {},
+  change: { fields?: Record<string, string>; mayWait?: boolean; placed?: Placed[]; hadBy?: Map<string, string> } = {},
 ): Choice {
-  const lead = { fields: change.fields ?? {}, introducerId: null, hadBy: change.hadBy ?? new Map<string, string>() };
+  const { fields = {}, mayWait = true, hadBy = new Map<string, string>() } = change;
+  const lead = { fields, introducerId: null, mayWait, hadBy };
   return choosePartners(lead, change.placed ?? [], new Map(), of, now);
 }
 
@@ -223,6 +224,17 @@ describe("blocked is not lost", () => {
     const choice = choose(market([routing], [late, soon]));
     expect(heldFor(choice)).toEqual(["b"]);
     expect(choice.considered.find((entry) => entry.partnerId === "b")?.result).toBe("held");
+  });
+
+  test("a lead whose hold is over waits for nobody, and goes to whoever can take it", () => {
+    const waits = buyer("closed", { schedule: evenings, whenClosed: "hold" });
+    const over = choose(market([group("g", "priority", rows)], [waits, buyer("open")]), { mayWait: false });
+    expect([sentTo(over), heldFor(over)]).toEqual([["open"], []]);
+    const nobody = choose(market([group("g", "priority", rows)], [waits, buyer("open", { schedule: evenings })]), {
+      mayWait: false,
+    });
+    expect([sentTo(nobody), heldFor(nobody)]).toEqual([[], []]);
+    expect(nobody.considered.map(({ result }) => result)).toEqual(["blocked", "blocked"]);
   });
 
   test("a lead that no partner could ever take is not held", () => {

@@ -190,7 +190,7 @@ create table leads (
   hold_ends_at timestamptz not null,
   finished_at timestamptz
 ) with (fillfactor = 85);
-create index leads_due on leads (campaign_id, due_at) where due_at is not null;
+create index leads_due on leads (campaign_id, due_at, id) where due_at is not null;
 create index leads_by_organisation on leads (organisation_id, id);
 create index leads_by_state on leads (organisation_id, state, id);
 create index leads_by_campaign on leads (campaign_id, id);
@@ -363,7 +363,8 @@ create index entries_by_account on entries (account_id, transaction_id);
 
 -- All entries of a transaction come in one statement. They sum to zero, bear their account's currency, and the
 -- balances move with them or nothing does.
-create function book_entries() returns trigger language plpgsql as $$
+create function book_entries() returns trigger
+  language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if exists (select 1 from added group by transaction_id, currency having sum(amount_minor) <> 0) then
     raise exception 'entries of a transaction do not sum to zero';
@@ -438,6 +439,9 @@ alter table organisations enable row level security;
 create policy own_organisation on organisations using (id = (select current_organisation()));
 grant select, update on organisations to handoff_app;
 revoke update on entries, transactions, changes, decisions from handoff_app;
+-- Balances move by booking entries, and in no other way.
+revoke update on accounts from handoff_app;
+grant update (currency) on accounts to handoff_app;
 grant delete on lead_keys, idempotency_keys, contacts, rotations to handoff_app;
 grant usage on schema public to handoff_app;
 

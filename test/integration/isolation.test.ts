@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { sql } from "kysely";
+import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
+import { newId } from "../../src/db/id.ts";
+import { addOrganisation } from "../helpers/installation.ts";
+import { openSeller, type Seller, useSellers } from "../helpers/seller.ts";
+
+/** Row-level security: the database itself keeps organisations apart, whatever the code above it forgets. */
+
+const sellers = useSellers();
+
+const rowsIn = async (database: Database, table: string): Promise<number> => {
+  const { rows } = await sql<{ count: number }>`select count(*) as count from ${sql.id(table)}`.execute(database);
+  return rows[0]?.count ?? 0;
+};
+
+describe("strangers stay out: row-level security", () => {
+  let ownDatabase: Database;
+  let application: Database;
+  let tables: readonly string[];
+  let organisationId: string;
+  let otherOrganisationId: string;
+  let databaseUrl: string;
+  let close: () => Promise<void>;
+
+  beforeAll(async () => {
+    const seller = await openSeller(sellers.partners);
+    organisationId = seller.organisationId;
+    databaseUrl = seller.databaseUrl;
+    ownDatabase = openDatabase(createPool(databaseUrl, "owner", 2));
+    application = openDatabase(createPool(databaseUrl, "application", 2));
+    otherOrganisationId = await addOrganisation({ databaseUrl, drop: async () => undefined }, "Another");
+    await fillEveryTable(seller);
+    const { rows } = await sql<{ tablename: string }>`
+      select tablename from pg_tables where schemaname = 'public' and tablename not like 'migration%'
+    `.execute(ownDatabase);
+    tables = rows.map((row) => row.tablename).sort();
+    close = async () => {
+      await Promise.all([ownDatabase.destroy(), application.destroy()]);
+      await seller.close();
+    };
+  });
+  afterAll(async () => close());
+
+  async function fillEveryTable(seller: Seller): Promise<void> {
+    await seller.setStaffEmail("staff@example.com");
+    const buyer = await seller.partner();
+    sellers.partners.answer(buyer.name, { status: 404 });
+    const campaignId = await seller.campaign([buyer], { duplicates: { match: ["email"], mode: "any", days: 30 } });
+    await seller.receive(
+      campaignId,
+      { first_name: "Ann", email: "ann@example.com", contacts: [{ first_name: "Ben" }] },
+      "k",
+    );
+    await seller.settle();
+    const at = new Date();
+    const shared = { organisationId: seller.organisationId, createdAt: at };
+    await seller.inOrganisation(async (transaction) => {
+      const key = { expiresAt: null, revokedAt: null, name: "key", keyHash: Buffer.from("h") };
+      await transaction
+        .insertInto("apiKeys")
+        .values({ ...shared, ...key, id: newId(), keyLookup: Buffer.from("l") })
+        .execute();
+      const intake = {
+        campaignId,
+        introducerId: null,
+        name: "key",
+        keyHash: Buffer.from("h"),
+        keyEncrypted: "x",
+        revokedAt: null,
+      };
+      await transaction
+        .insertInto("intakeKeys")
+        .values({ ...shared, ...intake, id: newId() })
+        .execute();
+      const lead = await transaction.selectFrom("leads").select("id").executeTakeFirstOrThrow();
+      const event = { leadId: lead.id, happenedAt: at, kind: "referred", actor: "test", detail: "{}" };
+      await transaction
+        .insertInto("leadEvents")
+        .values({ organisationId: seller.organisationId, ...event, id: newId() })
+        .execute();
+    });
+  }
+
+  test("every table has row-level security and its policy", async () => {
+    const { rows } = await sql<{ name: string; enabled: boolean; policies: number }>`
+      select c.relname as name, c.relrowsecurity as enabled,
+        (select count(*) from pg_policy p where p.polrelid = c.oid) as policies
+      from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname not like 'migration%'
+    `.execute(ownDatabase);
+    expect(rows.filter(({ enabled, policies }) => !enabled || policies !== 1)).toEqual([]);
+    expect(rows.length).toBeGreaterThan(20);
+  });
+
+  test("without an organisation the application sees nothing at all", async () => {
+    for (const table of tables) {
+      expect([table, await rowsIn(ownDatabase, table)]).not.toEqual([table, 0]);
+      expect([table, await rowsIn(application, table)]).toEqual([table, 0]);
+    }
+  });
+
+  test("an organisation sees its own rows and nothing of another", async () => {
+    for (const table of tables.filter((name) => name !== "organisations")) {
+      const own = await inOrganisation(application, organisationId, async (transaction) => rowsIn(transaction, table));
+      const foreign = await inOrganisation(application, otherOrganisationId, async (transaction) =>
+        sql`select from ${sql.id(table)} where organisation_id <> ${otherOrganisationId}`.execute(transaction),
+      );
+      expect([table, own > 0, foreign.rows.length]).toEqual([table, true, 0]);
+    }
+    const names = await inOrganisation(application, otherOrganisationId, async (transaction) =>
+      transaction.selectFrom("organisations").select("name").execute(),
+    );
+    expect(names).toEqual([{ name: "Another" }]);
+  });
+
+  test("the organisation of one transaction does not outlive it", async () => {
+    const single = openDatabase(createPool(databaseUrl, "application", 1));
+    try {
+      await inOrganisation(single, organisationId, async (transaction) => rowsIn(transaction, "leads"));
+      expect(await rowsIn(single, "leads")).toBe(0);
+      const failing = inOrganisation(single, organisationId, async () => Promise.reject(new Error("fails")));
+      await expect(failing).rejects.toThrow("fails");
+      expect(await rowsIn(single, "leads")).toBe(0);
+    } finally {
+      await single.destroy();
+    }
+  });
+
+  test("no row can be written for another organisation, or moved to one", async () => {
+    const row = { leadId: newId(), happenedAt: new Date(), kind: "note", actor: "test", detail: "{}" };
+    const written = inOrganisation(application, otherOrganisationId, async (transaction) =>
+      transaction
+        .insertInto("leadEvents")
+        .values({ id: newId(), organisationId, ...row })
+        .execute(),
+    );
+    await expect(written).rejects.toThrow(/row-level security/);
+    const moved = inOrganisation(application, organisationId, async (transaction) =>
+      transaction
+        .updateTable("partners")
+        .set({ organisationId: otherOrganisationId } as never)
+        .execute(),
+    );
+    await expect(moved).rejects.toThrow(/row-level security/);
+  });
+
+  test("the application cannot switch the policies off, nor go round them", async () => {
+    const refused = async (statement: string, pattern: RegExp) =>
+      expect(
+        inOrganisation(application, organisationId, async (transaction) => sql.raw(statement).execute(transaction)),
+      ).rejects.toThrow(pattern);
+    await refused("alter table leads disable row level security", /must be owner/);
+    await refused("drop policy own_organisation on leads", /must be owner/);
+    await refused("create table mine (id int)", /permission denied/);
+    await refused("truncate leads", /permission denied/);
+    await refused("delete from leads", /permission denied/);
+    await refused("select count(*) from bullmq.job", /permission denied|does not exist/);
+    const { rows } = await sql`
+      select rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolcanlogin from pg_roles where rolname = 'handoff_app'
+    `.execute(ownDatabase);
+    expect(rows).toEqual([
+      { rolsuper: false, rolbypassrls: false, rolcreaterole: false, rolcreatedb: false, rolcanlogin: false },
+    ]);
+  });
+
+  test("what sees all organisations gives ids, instants and versions only", async () => {
+    const { rows } = await sql<{ name: string; gives: string }>`
+      select proname as name, pg_get_function_result(oid) as gives from pg_proc
+      where pronamespace = 'public'::regnamespace and prosecdef and prorettype <> 'trigger'::regtype
+    `.execute(ownDatabase);
+    expect(rows.length).toBeGreaterThan(3);
+    for (const { name, gives } of rows) {
+      expect([name, gives]).toEqual([
+        name,
+        expect.stringMatching(/^TABLE\((\w+ (uuid|timestamp with time zone|integer)(, )?)+\)$/),
+      ]);
+    }
+  });
+
+  test("changes, decisions and money that were recorded cannot be rewritten by the application", async () => {
+    for (const table of ["changes", "decisions", "transactions", "entries"]) {
+      for (const statement of [`update ${table} set organisation_id = organisation_id`, `delete from ${table}`]) {
+        const attempt = inOrganisation(application, organisationId, async (transaction) =>
+          sql.raw(statement).execute(transaction),
+        );
+        await expect(attempt).rejects.toThrow(/permission denied/);
+      }
+    }
+  });
+});
