@@ -29,7 +29,6 @@ Settings come from the environment; docs/operations.md lists them.`;
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const complain = (line: string) => void process.stderr.write(`${line}\n`);
 
-/** How long a stop waits for what is in flight. A second signal does not wait. */
 const exitCodes = { fine: 0, failed: 1, misused: 2, interrupted: 130 };
 
 async function main(words: readonly string[]): Promise<number> {
@@ -60,8 +59,9 @@ async function main(words: readonly string[]): Promise<number> {
   const { config } = read;
   switch (command) {
     case "start": {
+      const told = watchSignals();
       const running = await start(config, print);
-      return untilSignal(async () => running.stop());
+      return stopWhenTold(told, async () => running.stop());
     }
     case "api":
       return serve(config, async (context) => {
@@ -108,6 +108,7 @@ async function runMigrate(config: Config): Promise<number> {
 /** Runs one service of an installation whose database is elsewhere, until it is told to stop. */
 async function serve(config: Config, open: (context: Context) => Promise<() => Promise<void>>): Promise<number> {
   const databaseUrl = requireDatabase(config, "api and worker");
+  const told = watchSignals();
   const pending = await pendingMigrations(databaseUrl);
   if (pending.length > 0) {
     complain(`The database is behind this version (${pending.join(", ")}): run "handoff migrate" first.`);
@@ -115,7 +116,7 @@ async function serve(config: Config, open: (context: Context) => Promise<() => P
   }
   const context = openContext({ config, databaseUrl, secret: await readSecret(config) });
   const close = await open(context);
-  return untilSignal(async () => {
+  return stopWhenTold(told, async () => {
     await close();
     await closeContext(context);
     await closeOutbound();
@@ -127,17 +128,32 @@ function requireDatabase(config: Config, command: string): string {
   throw new Error(`DATABASE_URL is needed for ${command}; "handoff start" brings a database of its own.`);
 }
 
-/** Waits for Ctrl-C or a request to end, then stops in order. A second signal ends the process at once. */
-async function untilSignal(stop: () => Promise<void>): Promise<number> {
-  await new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => {
+/** npm passes a terminal's Ctrl-C on, so that one may arrive twice; a second press comes later than this. */
+const samePressMs = 1_000;
+
+/**
+ * Watches for Ctrl-C or a request to end, from now on. A request that comes while things are still being started is
+ * followed when they are. A second one, later, ends the process at once.
+ */
+function watchSignals(): Promise<void> {
+  return new Promise((resolve) => {
+    let firstAt: number | null = null;
+    const onSignal = () => {
+      if (firstAt === null) {
+        firstAt = performance.now();
+        print("Stopping: what is in flight is finished first. Press Ctrl-C again to stop at once.");
         resolve();
-        process.on(signal, () => process.exit(exitCodes.interrupted));
-      });
-    }
+      } else if (performance.now() - firstAt > samePressMs) {
+        process.exit(exitCodes.interrupted);
+      }
+    };
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
   });
-  print("Stopping: what is in flight is finished first. Press Ctrl-C again to stop at once.");
+}
+
+/** Waits to be told to stop, then stops in order. */
+async function stopWhenTold(told: Promise<void>, stop: () => Promise<void>): Promise<number> {
+  await told;
   await stop();
   print("Stopped.");
   return exitCodes.fine;

@@ -10,6 +10,7 @@ import { closeOutbound } from "./channels/close-outbound.ts";
 import type { Config } from "./config.ts";
 import { type Context, closeContext, openContext } from "./context.ts";
 import { inOrganisation } from "./db/database.ts";
+import { freePort } from "./db/embedded-postgres-server.ts";
 import { type FirstOrganisation, openInstallationDatabase, prepareInstallation, readSecret } from "./installation.ts";
 import { importLeads } from "./leads/import-leads.ts";
 import { readIntakeCampaign } from "./leads/intake-campaign.ts";
@@ -69,15 +70,9 @@ async function startDemo(config: Config): Promise<DemoReceivers> {
     (text) => demoPortsSchema.parse(JSON.parse(text)),
     () => null,
   );
-  const receivers = await startDemoReceivers(kept ?? {});
-  if (kept === null) {
-    const ports = {
-      httpPort: Number(new URL(receivers.partners.url).port),
-      smtpPort: receivers.mail.port,
-      smsPort: Number(new URL(receivers.sms.url).port),
-    };
-    await writeFile(file, JSON.stringify(ports));
-  }
+  const ports = kept ?? { httpPort: await freePort(), smtpPort: await freePort(), smsPort: await freePort() };
+  const receivers = await startDemoReceivers(ports);
+  if (kept === null) await writeFile(file, JSON.stringify(ports));
   return receivers;
 }
 

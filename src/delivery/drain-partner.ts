@@ -7,8 +7,8 @@ import { inOrganisation } from "../db/database.ts";
 import { describeError } from "../describe-error.ts";
 import { attemptDelivery, type FinishedAttempt, giveUp } from "./attempt-delivery.ts";
 import { claimDeliveries } from "./claim-deliveries.ts";
-import { type DrainedPartner, readDrainedPartner } from "./drained-partner.ts";
-import { type Lease, releaseLease, renewEveryMs, renewLease, takeLease } from "./lease.ts";
+import { type DrainedPartner, takePartner } from "./drained-partner.ts";
+import { type Lease, releaseLease, renewEveryMs, renewLease } from "./lease.ts";
 import { maximumTries } from "./next-state.ts";
 import { recheckHolds } from "./recheck-holds.ts";
 import { obstacleAt, returnBacklog } from "./return-backlog.ts";
@@ -25,15 +25,16 @@ const settleDelaysMs = [200, 1_000, 4_000];
 
 /** Sends what is due to one partner: one drain at a time, with the partner's own concurrency, rate and hours. */
 export async function drainDueDeliveries(context: Context, organisationId: string, partnerId: string): Promise<void> {
-  const lease = await takeLease(context, organisationId, partnerId);
-  if (lease === null) return;
-  let drain: Drain | null = null;
+  const taken = await takePartner(context, organisationId, partnerId);
+  if (taken === null) return;
+  const { lease, partner } = taken;
+  const drain = new Drain(context, lease, partner);
   try {
-    drain = new Drain(context, lease, await readDrainedPartner(context, organisationId, partnerId));
+    if (taken.recheckHolds) await recheckHolds(context, partner);
     await drain.run();
   } finally {
-    const isMoreDue = await releaseLease(context, lease, drain?.nextSendAt ?? null);
-    if (isMoreDue && drain !== null) context.waker.wake(drainPartner, { organisationId, partnerId });
+    const isMoreDue = await releaseLease(context, lease, drain.nextSendAt);
+    if (isMoreDue) context.waker.wake(drainPartner, { organisationId, partnerId });
   }
 }
 
@@ -65,10 +66,13 @@ class Drain {
     const endsAt = performance.now() + sliceMs;
     const renewal = setInterval(() => void this.#renew(), renewEveryMs);
     try {
-      await recheckHolds(this.#context, this.#partner);
       while (this.#mayBegin(endsAt)) {
         const isMore = await this.#begin();
-        if (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(lookEveryMs);
+        if (this.#underWay.size + this.#finished.length > 0) {
+          await this.#settleNext(lookEveryMs);
+          // All that was due is done: what came meanwhile is seen when the lease is given up.
+          if (!isMore && this.#underWay.size === 0) break;
+        }
         // Nothing could begin although something is due: the partner's rate says when.
         else if (!isMore || !(await this.#waitForRate(endsAt))) break;
       }

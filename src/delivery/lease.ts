@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
@@ -17,22 +16,6 @@ export const leaseMs = 9_000;
 
 /** Three chances to renew before the lease is lost. */
 export const renewEveryMs = 3_000;
-
-/** Gives the lease, or null when somebody else has it: they look once more before they stop, so nothing is missed. */
-export async function takeLease(context: Context, organisationId: string, partnerId: string): Promise<Lease | null> {
-  const token = randomUUID();
-  const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction) => {
-    const row = await transaction
-      .updateTable("endpoints")
-      .set({ drainToken: token, drainLeasedUntil: new Date(now.getTime() + leaseMs) })
-      .where("partnerId", "=", partnerId)
-      .where((is) => is.or([is("drainLeasedUntil", "is", null), is("drainLeasedUntil", "<=", now)]))
-      .returning("partnerId")
-      .executeTakeFirst();
-    return row === undefined ? null : { organisationId, partnerId, token };
-  });
-}
 
 /**
  * Keeps the lease and the deliveries in hand. Gives false when the lease was lost: begin nothing more. Deliveries come
@@ -65,8 +48,8 @@ export async function renewLease(
 }
 
 /**
- * Gives the lease up and says whether something is due that came meanwhile. The look comes after the release, so that
- * whoever found the lease taken before it is served by this look.
+ * Gives the lease up and says whether something is due. A wake-up that found the lease taken a moment before is kept by the
+ * queue until this job has ended, and runs then; should the queue lose it, the sweep finds what is due.
  */
 export async function releaseLease(
   context: Context,
@@ -74,19 +57,15 @@ export async function releaseLease(
   nextSendAt: Date | null,
 ): Promise<boolean> {
   const now = context.clock();
-  await inOrganisation(context.database, organisationId, async (transaction) =>
-    transaction
-      .updateTable("endpoints")
-      .set({ drainToken: null, drainLeasedUntil: null, nextSendAt })
-      .where("partnerId", "=", partnerId)
-      .where("drainToken", "=", token)
-      .execute(),
-  );
-  if (nextSendAt !== null && nextSendAt > now) return false;
   return inOrganisation(context.database, organisationId, async (transaction) => {
     const { rows } = await sql<{ due: boolean }>`
+      with released as (
+        update endpoints set drain_token = null, drain_leased_until = null, next_send_at = ${nextSendAt}
+        where partner_id = ${partnerId} and drain_token = ${token}
+      )
       select exists (select from deliveries where partner_id = ${partnerId} and state = 'sending' and due_at <= ${now}) as due
     `.execute(transaction);
-    return rows[0]?.due ?? false;
+    const isWaiting = nextSendAt !== null && nextSendAt > now;
+    return !isWaiting && (rows[0]?.due ?? false);
   });
 }

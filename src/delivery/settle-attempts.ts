@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import {
   deliveryUncertainAlert,
   endpointPausedAlert,
@@ -11,7 +11,7 @@ import { type Database, inOrganisation } from "../db/database.ts";
 import type { DeliveryState } from "../db/tables.ts";
 import type { FinishedAttempt } from "./attempt-delivery.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
-import { endSales, type SaleEnd } from "./end-sales.ts";
+import { type EndingSale, endingClauses } from "./end-sales.ts";
 import { type EndpointHealth, healthAfter } from "./endpoint-health.ts";
 import type { Lease } from "./lease.ts";
 import { arrivalOf, type NextState, nextState } from "./next-state.ts";
@@ -43,39 +43,22 @@ export async function settleAttempts(
     next: nextState(attempt.delivery, attempt.outcome, now, Math.random()),
   }));
   const settled = await inOrganisation(context.database, lease.organisationId, async (transaction) => {
-    await lockLeads(transaction, group);
     const won = await saveDeliveries(transaction, lease, group, now);
-    await saveAttempts(transaction, lease.organisationId, won);
-    await saveLeads(transaction, won, now);
-    await endSales(transaction, partner, salesOf(won), now);
     const health = won
       .filter(({ channel }) => channel !== "none")
       .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
+    const campaignIds = won.length === 0 ? [] : await saveConsequences(transaction, partner, won, health, now);
     const alerts = await insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now);
-    await transaction.updateTable("endpoints").set(health).where("partnerId", "=", partner.id).execute();
-    return { won, alerts, health };
+    return { campaignIds, alerts, health };
   });
   partner.health = settled.health;
-  const goingOn = settled.won.filter(({ next }) => goesToRouting(next.state));
-  return { campaignIds: new Set(goingOn.map(({ delivery }) => delivery.campaignId)), hasAlerts: settled.alerts > 0 };
+  return { campaignIds: new Set(settled.campaignIds), hasAlerts: settled.alerts > 0 };
 }
 
-/** Leads are locked before anything else, in the order of their ids, as everywhere. */
-async function lockLeads(transaction: Database, group: readonly SettledAttempt[]): Promise<void> {
-  await transaction
-    .selectFrom("leads")
-    .select("id")
-    .where(
-      "id",
-      "in",
-      group.map(({ delivery }) => delivery.leadId),
-    )
-    .orderBy("id")
-    .forNoKeyUpdate()
-    .execute();
-}
-
-/** Changes the deliveries that are still ours, and gives the attempts that did. */
+/**
+ * Changes the deliveries that are still ours, and gives the attempts that did. Their leads are locked before anything else,
+ * in the order of their ids, as everywhere.
+ */
 async function saveDeliveries(
   transaction: Database,
   lease: Lease,
@@ -84,6 +67,7 @@ async function saveDeliveries(
 ): Promise<readonly SettledAttempt[]> {
   const rows = group.map(({ delivery, outcome, next }) => ({
     id: delivery.id,
+    lead_id: delivery.leadId,
     state: next.state,
     due_at: next.retryAt,
     may_have_arrived: next.mayHaveArrived,
@@ -92,15 +76,20 @@ async function saveDeliveries(
     finished_at: next.state === "sending" ? null : now,
     gives_place_back: givesPlaceBack(next.state),
   }));
+  const leadIds = group.map(({ delivery }) => delivery.leadId);
   const { rows: changed } = await sql<{ id: string }>`
+    with locked as materialized (
+      select id from leads where id = any(${leadIds}::uuid[]) order by id for no key update
+    )
     update deliveries d
     set state = g.state, due_at = g.due_at, may_have_arrived = g.may_have_arrived, finished_at = g.finished_at,
         reference = coalesce(g.reference, d.reference), reason = g.reason, claim_token = null, sending_since = null,
         redelivery_of = case when g.state = 'sending' then d.redelivery_of end,
         reserved_at = case when g.gives_place_back then null else d.reserved_at end
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-      id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason text,
-      finished_at timestamptz, gives_place_back boolean)
+    from locked
+    join jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
+      id uuid, lead_id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason text,
+      finished_at timestamptz, gives_place_back boolean) on g.lead_id = locked.id
     where d.id = g.id and d.state = 'sending' and d.claim_token = ${lease.token}
     returning d.id
   `.execute(transaction);
@@ -108,53 +97,83 @@ async function saveDeliveries(
   return group.filter(({ delivery }) => ours.has(delivery.id));
 }
 
-async function saveAttempts(
+/**
+ * Writes what follows from attempts, in one statement: the attempts themselves, the leads, places and money, and how the
+ * endpoint is doing. Gives the campaigns that have leads to route.
+ */
+async function saveConsequences(
   transaction: Database,
-  organisationId: string,
+  partner: DrainedPartner,
   won: readonly SettledAttempt[],
-): Promise<void> {
-  if (won.length === 0) return;
+  health: EndpointHealth,
+  now: Date,
+): Promise<readonly string[]> {
+  const { recent, pausedUntil, pauseReason, pauseCount } = health;
+  const { rows } = await sql<{ campaignId: string }>`
+    with ${attemptClauses(partner, won)},
+      ${leadClauses(won, now)},
+      ${await endingClauses(transaction, partner, salesOf(won), now)},
+      endpoint as (
+        update endpoints
+        set recent = ${recent}, paused_until = ${pausedUntil}, pause_reason = ${pauseReason}, pause_count = ${pauseCount}
+        where partner_id = ${partner.id} and ${health !== partner.health}::boolean
+      )
+    select distinct campaign_id from moved_on where due_at is not null
+  `.execute(transaction);
+  return rows.map(({ campaignId }) => campaignId);
+}
+
+function attemptClauses({ organisationId }: DrainedPartner, won: readonly SettledAttempt[]): RawBuilder<unknown> {
   const rows = won.map(({ delivery, channel, startedAt, durationMs, outcome, status, request, response, next }) => ({
-    deliveryId: delivery.id,
+    delivery_id: delivery.id,
     number: delivery.attemptCount,
-    organisationId,
     channel,
-    startedAt,
-    durationMs: Math.round(durationMs),
+    started_at: startedAt,
+    duration_ms: Math.round(durationMs),
     outcome: outcome.kind,
     reason: outcome.reason,
     arrived: arrivalOf(outcome),
     status,
-    request: request === null ? null : JSON.stringify(request),
-    response: response === null ? null : JSON.stringify(response),
-    retryAt: next.retryAt,
+    request,
+    response,
+    retry_at: next.retryAt,
   }));
-  await transaction.insertInto("attempts").values(rows).execute();
+  return sql`
+    attempted as (
+      insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, reason, arrived,
+        status, request, response, retry_at)
+      select delivery_id, number, ${organisationId}::uuid, channel, started_at, duration_ms, outcome, reason, arrived, status,
+        request, response, retry_at
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
+        delivery_id uuid, number integer, channel text, started_at timestamptz, duration_ms integer, outcome text,
+        reason text, arrived text, status integer, request jsonb, response jsonb, retry_at timestamptz)
+    )`;
 }
 
 /**
  * A sale of an exclusive lead is its end. Every other final state goes to routing, which has the whole picture: the next
  * partner, more partners of a shared lead, or the end.
  */
-async function saveLeads(transaction: Database, won: readonly SettledAttempt[], now: Date): Promise<void> {
+function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unknown> {
   const rows = won
     .filter(({ next, delivery }) => next.state !== "sending" && next.state !== delivery.redeliveryOf)
     .map(({ delivery, next }) => ({ id: delivery.leadId, is_sold: next.state === "delivered" }));
-  if (rows.length === 0) return;
-  await sql`
-    update leads l
-    set sold_count = l.sold_count + case when g.is_sold then 1 else 0 end,
-        state = case when g.is_sold and k.sale_limit = 1 then 'sold' when l.state in ('sold', 'unsold') then 'routing' else l.state end,
-        state_reason = null,
-        finished_at = case when g.is_sold and k.sale_limit = 1 then ${now}::timestamptz end,
-        due_at = case when g.is_sold and k.sale_limit = 1 then null else ${now}::timestamptz end
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, is_sold boolean), campaigns k
-    where l.id = g.id and k.id = l.campaign_id and l.state not in ('erased', 'returned')
-  `.execute(transaction);
+  return sql`
+    moved_on as (
+      update leads l
+      set sold_count = l.sold_count + case when g.is_sold then 1 else 0 end,
+          state = case when g.is_sold and k.sale_limit = 1 then 'sold' when l.state in ('sold', 'unsold') then 'routing' else l.state end,
+          state_reason = null,
+          finished_at = case when g.is_sold and k.sale_limit = 1 then ${now}::timestamptz end,
+          due_at = case when g.is_sold and k.sale_limit = 1 then null else ${now}::timestamptz end
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, is_sold boolean), campaigns k
+      where l.id = g.id and k.id = l.campaign_id and l.state not in ('erased', 'returned')
+      returning l.campaign_id, l.due_at
+    )`;
 }
 
 function salesOf(won: readonly SettledAttempt[]) {
-  return won.flatMap(({ delivery, next }): { sale: FinishedAttempt["delivery"]; end: SaleEnd }[] => {
+  return won.flatMap(({ delivery, next }): EndingSale[] => {
     if (delivery.redeliveryOf === "delivered" || next.state === delivery.redeliveryOf) return [];
     if (next.state === "delivered") return [{ sale: delivery, end: { kind: "post" } }];
     if (givesPlaceBack(next.state)) return [{ sale: delivery, end: { kind: "void" } }];
@@ -164,10 +183,6 @@ function salesOf(won: readonly SettledAttempt[]) {
 
 function givesPlaceBack(state: DeliveryState): boolean {
   return state === "rejected" || state === "failed";
-}
-
-function goesToRouting(state: DeliveryState): boolean {
-  return state !== "sending";
 }
 
 function alertsOf(partner: DrainedPartner, won: readonly SettledAttempt[], health: EndpointHealth): NewAlert[] {

@@ -73,14 +73,24 @@ describe("when an endpoint is paused", () => {
     expect(healthAfterAll([accepted, accepted, ...seven, retry()]).pausedUntil).not.toBeNull();
   });
 
+  test("attempts that were under way when it was paused do not lengthen the pause", () => {
+    expect(minutesLater(healthAfterAll([broken, retry(), broken, retry()]).pausedUntil)).toBe(5);
+  });
+
   test("a refusal is the partner's right, not a failure", () => {
     const refusals = Array.from({ length: 10 }, (): Outcome => ({ kind: "rejected", reason: "full" }));
     expect(healthAfterAll(refusals)).toMatchObject({ pausedUntil: null, recent: "++++++++++" });
   });
 
   test("each probe that fails doubles the pause up to an hour; one that goes well ends it", () => {
-    const paused = healthAfterAll([broken, retry(), retry(), retry(), retry()]);
-    expect(minutesLater(paused.pausedUntil)).toBe(60);
+    let paused = healthAfter(healthy, broken, now);
+    const pauses: number[] = [];
+    for (let probes = 0; probes < 5; probes += 1) {
+      const probedAt = paused.pausedUntil ?? now;
+      paused = healthAfter(paused, retry(), probedAt);
+      pauses.push(((paused.pausedUntil ?? now).getTime() - probedAt.getTime()) / 60_000);
+    }
+    expect(pauses).toEqual([10, 20, 40, 60, 60]);
     expect(healthAfter(paused, accepted, now)).toMatchObject({ pausedUntil: null, pauseCount: 0 });
   });
 });
