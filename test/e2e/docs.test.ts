@@ -1,0 +1,112 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { freePort } from "../../src/db/embedded-postgres-server.ts";
+import { projectRoot } from "../../src/project-root.ts";
+import { type Block, differenceOf, readPage } from "../helpers/documentation.ts";
+import { startTypeScript, type TestProcess } from "../helpers/process.ts";
+import { reapProcess } from "../helpers/reaper.ts";
+import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+
+/** Runs what the pages tell readers to run, in one shell and one installation, and compares what they show. */
+
+/** In the order in which a reader meets them: later pages go on from the quick start. */
+const pagesThatRun = ["docs/quick-start.md"].map(readPage);
+
+let installation: TestProcess;
+let shell: Shell;
+let port: number;
+
+beforeAll(async () => {
+  const folder = await makeTemporaryFolder();
+  port = await freePort();
+  const environment = { HOST: "127.0.0.1", PORT: String(port), DATA_DIR: path.join(folder, "data"), LOG_LEVEL: "warn" };
+  installation = startTypeScript("src/cli.ts", ["start"], { env: environment });
+  await installation.waitFor(/Send one more lead:\n.*\n/, 60_000);
+  shell = openShell(folder, environment);
+}, 90_000);
+
+afterAll(async () => {
+  shell?.end();
+  await installation?.end("SIGINT");
+}, 60_000);
+
+describe.each(pagesThatRun)("$name", ({ blocks }) => {
+  const runs = blocks.flatMap((block, index) =>
+    block.mark === "run" ? [{ block, answer: answerOf(blocks, index) }] : [],
+  );
+
+  test.each(runs.map((run) => [`line ${run.block.line}`, run] as const))("%s", async (_line, { block, answer }) => {
+    const { output, code } = await runUntilAsShown(block, answer);
+    if (code !== 0) throw new Error(`It ended with ${code}:\n${output}`);
+    const difference = answer === null ? null : differenceOf(localised(answer), output);
+    if (difference !== null) throw new Error(`${block.page}:${answer?.line}: ${difference}\n${output}`);
+  });
+});
+
+function answerOf(blocks: readonly Block[], index: number): Block | null {
+  const next = blocks[index + 1];
+  return next?.mark === "answer" ? next : null;
+}
+
+function localised(block: Block): Block {
+  return { ...block, text: block.text.replaceAll("localhost:3000", `localhost:${port}`) };
+}
+
+/** Pages say "a moment later": what only reads is asked again until it is as shown, or for ten seconds. */
+async function runUntilAsShown(block: Block, answer: Block | null): Promise<Ran> {
+  const isReading = !/ -d | -X |handoff /.test(block.text);
+  for (const endsAt = Date.now() + 10_000; ; await sleep(100)) {
+    const ran = await shell.run(localised(block).text);
+    const isDone = answer === null || !isReading || differenceOf(localised(answer), ran.output) === null;
+    if (isDone || Date.now() > endsAt) return ran;
+  }
+}
+
+interface Ran {
+  readonly output: string;
+  readonly code: number;
+}
+
+interface Shell {
+  run(commands: string): Promise<Ran>;
+  end(): void;
+}
+
+/** A bash that keeps its variables from block to block, with `npx handoff` as this version of the program. */
+function openShell(folder: string, environment: Readonly<Record<string, string>>): Shell {
+  const child = spawn("bash", ["-c", "bash --norc 2>&1 | cat"], {
+    cwd: folder,
+    env: { ...process.env, ...environment, NODE_OPTIONS: "" },
+    stdio: ["pipe", "pipe", "inherit"],
+    detached: true,
+  });
+  if (child.pid !== undefined) reapProcess(child.pid, "SIGTERM");
+  let written = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    written += text;
+  });
+  const loader = path.join(projectRoot, "test/helpers/typescript.mjs");
+  child.stdin.write(
+    `npx() { [ "$1" = handoff ] && shift && (cd '${projectRoot}' && '${process.execPath}' --import '${loader}' src/cli.ts "$@"); }\n`,
+  );
+  let count = 0;
+  return {
+    async run(commands) {
+      const file = path.join(folder, `block-${++count}.sh`);
+      writeFileSync(file, commands);
+      written = "";
+      const mark = `-- end of block ${count}:`;
+      child.stdin.write(`. '${file}' </dev/null; echo; echo "${mark} $?"\n`);
+      const ended = new RegExp(`\\n${mark} (\\d+)\\n$`);
+      for (const endsAt = Date.now() + 25_000; ; await sleep(5)) {
+        const found = ended.exec(written);
+        if (found !== null) return { output: written.slice(0, found.index), code: Number(found[1]) };
+        if (Date.now() > endsAt) throw new Error(`It does not end:\n${written}`);
+      }
+    },
+    end: () => child.stdin.end(),
+  };
+}
