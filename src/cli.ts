@@ -8,7 +8,7 @@ import type { CommandResult } from "./commands/with-installation.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type Context, closeContext, openContext } from "./context.ts";
 import { migrate, pendingMigrations } from "./db/migrate.ts";
-import { readSecret } from "./installation.ts";
+import { prepareInstallation, readSecret } from "./installation.ts";
 import { startServer } from "./server.ts";
 import { start } from "./start.ts";
 
@@ -17,7 +17,8 @@ const usage = `handoff <command>
   start                                   everything in one process, with its own database if DATABASE_URL is not set
   api                                     the HTTP API (needs DATABASE_URL and HANDOFF_SECRET)
   worker                                  the workers (needs DATABASE_URL and HANDOFF_SECRET)
-  migrate                                 brings the database at DATABASE_URL up to this version
+  migrate                                 brings the database at DATABASE_URL up to this version, and with
+                                          HANDOFF_API_KEY makes the first organisation
   import FILE --campaign ID               takes in the leads of a CSV file
   lead send --campaign ID --field K=V ... takes in one lead
   explain --campaign ID --field K=V ...   who would get such a lead now, and why not the others
@@ -102,6 +103,9 @@ async function runMigrate(config: Config): Promise<number> {
   const databaseUrl = requireDatabase(config, "migrate");
   const applied = await migrate(databaseUrl);
   print(applied.length === 0 ? "The database is up to date." : `Applied: ${applied.join(", ")}.`);
+  if (config.apiKey === undefined) return exitCodes.fine;
+  const { isNew } = await prepareInstallation(config, databaseUrl, new Date());
+  if (isNew) print("Made the first organisation; its API key is HANDOFF_API_KEY.");
   return exitCodes.fine;
 }
 
