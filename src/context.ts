@@ -55,6 +55,8 @@ export async function closeContext(context: Context, graceMs = 30_000): Promise<
   await context.database.destroy();
 }
 
-export function createLogger(level: string): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+/** Log lines are JSON, one for each unit of work. They go to standard output, or to a file. */
+export function createLogger(level: string, file?: string): Logger {
+  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  return file === undefined ? pino(options) : pino(options, pino.destination({ dest: file, sync: false }));
 }

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
@@ -47,6 +47,7 @@ export async function start(config: Config, print: (line: string) => void): Prom
       config: demo === null ? config : withDemo(config, demo),
       databaseUrl: database.databaseUrl,
       secret: await readSecret(config),
+      log: createLogger(config.logLevel, await openLogFile(config)),
     });
     opened.push(closeOutbound, async () => closeContext(context));
     const server = await startServer(context);
@@ -59,6 +60,20 @@ export async function start(config: Config, print: (line: string) => void): Prom
     await stop();
     throw error;
   }
+}
+
+/** A log file that has grown beyond this is put aside at the next start; the one before it goes. */
+const largestLogBytes = 100_000_000;
+
+/** What a person wants to see is printed; the log goes to a file in the data folder. */
+async function openLogFile(config: Config): Promise<string> {
+  const file = join(config.dataDirectory, "handoff.log");
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size > largestLogBytes) await rename(file, `${file}.1`);
+  return file;
 }
 
 const demoPortsSchema = z.object({ httpPort: z.int(), smtpPort: z.int(), smsPort: z.int() });
@@ -144,6 +159,7 @@ async function printReady(
   print(`Handoff is ready at ${base}`);
   print(`API key:    ${organisation.apiKey}`);
   print(`API docs:   ${base}/docs`);
+  print(`Log:        ${join(context.config.dataDirectory, "handoff.log")}`);
   if (demo !== null) print(`Demo inbox: ${demo.partners.url} (what the partners got)`);
   const intakeKey = await readFirstIntakeKey(context, organisation.id);
   if (intakeKey === null) return;
