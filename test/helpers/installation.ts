@@ -30,6 +30,8 @@ export interface Installation {
   close(): Promise<void>;
 }
 
+export const secretOfTests = "a secret of the tests, of 32 characters or more";
+
 export interface InstallationOptions {
   readonly at?: string;
   readonly redisUrl?: string | undefined;
@@ -42,7 +44,7 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
   const context = openContext({
     config: readTestConfig(options),
     databaseUrl: testDatabase.databaseUrl,
-    secret: "a secret of the tests, of 32 characters or more",
+    secret: secretOfTests,
     clock: () => time ?? new Date(),
     log: pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" }),
   });

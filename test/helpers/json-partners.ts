@@ -27,6 +27,7 @@ export type Answer =
   | "hang"
   | "reset"
   | { status: number; headers?: Record<string, string> }
+  | { body: string }
   | { delayMs: number };
 
 export async function startJsonPartners(): Promise<JsonPartners> {
@@ -82,5 +83,6 @@ function respond(response: ServerResponse, how: Answer, number: number): void {
   else if (how === "reset") response.socket?.resetAndDestroy();
   else if (how === "hang") return;
   else if ("delayMs" in how) setTimeout(accept, how.delayMs);
+  else if ("body" in how) response.writeHead(200, { "content-type": "application/json" }).end(how.body);
   else send(how.status, {}, how.headers);
 }

@@ -5,6 +5,7 @@ import { type IntakeCampaign, readIntakeCampaign } from "../../src/leads/intake-
 import { receiveLead } from "../../src/leads/receive-lead.ts";
 import type { PartnerDocument } from "../../src/partners/partner.ts";
 import { changePartner } from "../../src/partners/store-partner.ts";
+import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
 import { type JsonPartners, startJsonPartners } from "./json-partners.ts";
 
@@ -18,6 +19,8 @@ export interface Seller extends Installation {
   lead(campaignId: string, raw?: Record<string, unknown>): Promise<string>;
   /** Takes in many at once; they arrive in the order of their ids. */
   leads(campaignId: string, count: number): Promise<readonly string[]>;
+  /** Decides the leads that are due, and sends nothing. */
+  route(campaignId: string): Promise<void>;
   change(buyer: Buyer, patch: Partial<PartnerDocument>): Promise<void>;
   leadRow(id: string): Promise<Selectable<Tables["leads"]>>;
   deliveries(leadId: string): Promise<readonly Selectable<DeliveryRow>[]>;
@@ -74,17 +77,17 @@ export function useSellers(): Sellers {
       return started();
     },
     async open(options = {}) {
-      const seller = await openSeller(started(), options);
+      const seller = await openSeller(started(), { at: wednesdayMorning, ...options });
       opened.push(seller);
       return seller;
     },
   };
 }
 
-/** A seller that stays until it is closed. */
+/** A seller that stays until it is closed; in real time, unless a time is given. */
 export async function openSeller(partners: JsonPartners, options: InstallationOptions = {}): Promise<Seller> {
   const environment = { HANDOFF_ALLOW_HOSTS: partners.host, ...options.environment };
-  return toSeller(await openInstallation({ at: wednesdayMorning, ...options, environment }), partners);
+  return toSeller(await openInstallation({ ...options, environment }), partners);
 }
 
 let names = 0;
@@ -130,6 +133,7 @@ function toSeller(installation: Installation, partners: JsonPartners): Seller {
       const ids = await Promise.all(Array.from({ length: count }, async () => lead(campaignId)));
       return ids.toSorted();
     },
+    route: async (campaignId) => routeDueLeads(context, organisationId, campaignId),
     async change({ id }, patch) {
       const change = { organisationId, by: "test", at: context.clock() };
       const result = await changePartner(context, change, id, patch);
