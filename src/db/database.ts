@@ -37,8 +37,9 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
     connectionTimeoutMillis: 10_000,
     options: optionsOf[role],
   });
-  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  // A connection that breaks is replaced by the pool; without listeners it would end the process, idle or in use.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return pool;
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import pg from "pg";
 import type { Context } from "../context.ts";
+import { isPassingTrouble } from "../db/passing-trouble.ts";
 import type { Api } from "./api.ts";
 import { sendProblem } from "./send-problem.ts";
 import { InvalidInput } from "./validate.ts";
@@ -71,7 +72,7 @@ const retryAfterSeconds = 5;
 function failUnexpectedly(context: Context, error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const requestId = request.id;
   const entry = { requestId, method: request.method, route: request.routeOptions.url, ...describe(error) };
-  if (isPassing(error)) {
+  if (isPassingTrouble(error)) {
     context.log.warn(entry, "request.database_trouble");
     reply.header("retry-after", String(retryAfterSeconds));
     return sendProblem(reply, "unavailable", { detail: "The database could not do this now. Nothing was changed." });
@@ -89,19 +90,4 @@ function describe(error: Error): object {
     return { error: "PostgreSQL", sqlState: code, table, column, constraint, routine, stack };
   }
   return { error: error.name, message: error.message, stack };
-}
-
-const connectionErrors = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT)$/;
-
-/** Class 08: connection exceptions; 57P: shut down or starting; 53300: too many connections; 40: others were in the way. */
-const passingStates = /^(08...|57P0[1-3]|53300|40001|40P01)$/;
-
-/** Trouble that is over by itself: the same request may be sent again. */
-function isPassing(error: Error & { code?: unknown }): boolean {
-  const code = typeof error.code === "string" ? error.code : "";
-  if (error instanceof pg.DatabaseError) return passingStates.test(code);
-  return (
-    connectionErrors.test(code) ||
-    /^(Connection terminated|timeout exceeded when trying to connect)/.test(error.message)
-  );
 }

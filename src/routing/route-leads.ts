@@ -2,6 +2,7 @@ import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import { isPassingTrouble } from "../db/passing-trouble.ts";
 import { describeError } from "../describe-error.ts";
 import { type ClaimedLead, type DecidedLead, decideLead, type EarlierDelivery } from "./decide-lead.ts";
 import { HoldSlots } from "./hold-slots.ts";
@@ -47,7 +48,7 @@ async function routeWhatCanBe(context: Context, organisationId: string, campaign
   try {
     return await routeBatch(context, organisationId, campaignId, null, claimed);
   } catch (error) {
-    if (claimed.length === 0) throw error;
+    if (claimed.length === 0 || isPassingTrouble(error)) throw error;
     context.log.warn({ campaignId, leads: claimed.length, error: describeError(error) }, "routing.batch_failed");
   }
   const partnerIds = new Set<string>();
@@ -56,6 +57,7 @@ async function routeWhatCanBe(context: Context, organisationId: string, campaign
       const alone = await routeBatch(context, organisationId, campaignId, leadId, []);
       for (const partnerId of alone.partnerIds) partnerIds.add(partnerId);
     } catch (error) {
+      if (isPassingTrouble(error)) throw error;
       context.log.error({ campaignId, leadId, error: describeError(error) }, "routing.lead_failed");
       await putOff(context, organisationId, leadId);
     }
