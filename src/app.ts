@@ -67,7 +67,7 @@ export async function buildApp(context: Context, options: HealthOptions = alread
       directives: { "default-src": ["'none'"], "frame-ancestors": ["'none'"] },
     },
   });
-  await documentApi(api, context);
+  await documentApi(api);
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);

@@ -3,7 +3,6 @@ import swaggerUi from "@fastify/swagger-ui";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { filterSchema } from "../campaigns/filter.ts";
-import type { Context } from "../context.ts";
 import type { Api } from "./api.ts";
 
 const description = `Leads come in, the right partner gets each one, and every decision is explained.
@@ -15,12 +14,13 @@ A refusal is a problem document (RFC 9457) with a \`code\`, and names each field
 z.globalRegistry.add(filterSchema.out, { id: "Filter" });
 
 /** The OpenAPI document at /openapi.json, made from the schemas of the routes, and a page to read and try it at /docs. */
-export async function documentApi(api: Api, context: Context): Promise<void> {
+export async function documentApi(api: Api): Promise<void> {
   await api.register(swagger, {
     openapi: {
       openapi: "3.1.0",
       info: { title: "Handoff", description, version: "1" },
-      servers: [{ url: context.config.publicUrl }],
+      // Wherever the document was read from.
+      servers: [{ url: "/" }],
       components: { securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "An API key" } } },
       security: [{ apiKey: [] }],
     },

@@ -9,6 +9,7 @@ const unsoldWords: Readonly<Record<string, string>> = {
   no_partner_eligible: "No partner could take the lead, now or later.",
   all_refused: "Every partner that could have had the lead refused it.",
   hold_expired: "The lead was held until its time was over, and nobody could take it.",
+  unreferred: "It was taken back from its partner by hand.",
   delivery_uncertain: "It is not known whether a partner got the lead: staff decide.",
 };
 
