@@ -8,7 +8,7 @@ import { demoAccount } from "../demo/sms-catcher.ts";
 import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
 import type { Config } from "./config.ts";
-import { type Context, closeContext, openContext } from "./context.ts";
+import { type Context, closeContext, createLogger, openContext } from "./context.ts";
 import { inOrganisation } from "./db/database.ts";
 import { freePort } from "./db/embedded-postgres-server.ts";
 import { type FirstOrganisation, openInstallationDatabase, prepareInstallation, readSecret } from "./installation.ts";
