@@ -2,6 +2,10 @@ import pg from "pg";
 
 const connectionErrors = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT)$/;
 
+/** What the driver says of a connection that is gone or cannot be had: it gives these no code. */
+const connectionMessages =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client (has encountered a connection error|was closed))/;
+
 /** Class 08: connection exceptions; 57P: shut down or starting; 53300: too many connections; 40: others were in the way. */
 const passingStates = /^(08...|57P0[1-3]|53300|40001|40P01)$/;
 
@@ -10,8 +14,5 @@ export function isPassingTrouble(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (error instanceof pg.DatabaseError) return passingStates.test(code);
-  return (
-    connectionErrors.test(code) ||
-    /^(Connection terminated|timeout exceeded when trying to connect)/.test(error.message)
-  );
+  return connectionErrors.test(code) || connectionMessages.test(error.message);
 }
