@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Context } from "../context.ts";
+import { reasonAnswer } from "../delivery/present-delivery.ts";
 import { type Api, idParams, problems } from "../http/api.ts";
 import { callerOf } from "../http/authenticate.ts";
 import { sendProblem } from "../http/send-problem.ts";
@@ -18,11 +19,7 @@ const reasonText = z
   .default(null)
   .meta({ description: "kept in the lead's history" });
 
-const reasonAnswer = z
-  .object({ code: z.string(), text: z.string() })
-  .meta({ description: "`text` says it in words; beside it stand the figures" });
-
-const fieldProblem = z.object({ field: z.string(), code: z.string(), message: z.string() });
+const fieldProblem = z.looseObject({ field: z.string(), code: z.string(), message: z.string() });
 
 const explanationAnswer = z.object({
   status: z.enum(["valid", "duplicate", "invalid"]),
@@ -34,7 +31,7 @@ const explanationAnswer = z.object({
         partnerId: z.uuid(),
         name: z.string(),
         groupId: z.uuid(),
-        priceMinor: z.int(),
+        price: z.int().meta({ description: "in minor units" }),
         result: z.enum(["sent", "held", "not_needed", "blocked", "excluded"]),
         reasons: z.array(reasonAnswer).readonly(),
       }),
@@ -93,7 +90,9 @@ function explainRoute(api: Api, context: Context): void {
     async (request, reply) => {
       const { organisationId } = callerOf(request);
       const explanation = await explainLead(context, organisationId, request.params.id, request.body);
-      return explanation ?? sendProblem(reply, "not_found");
+      if (explanation === null) return sendProblem(reply, "not_found");
+      const partners = explanation.partners.map(({ priceMinor, ...partner }) => ({ ...partner, price: priceMinor }));
+      return { ...explanation, fields: explanation.fields.map((problem) => ({ ...problem })), partners };
     },
   );
 }

@@ -7,12 +7,18 @@ import { scheduleSchema } from "./schedule.ts";
 
 /** The document of a partner, as the API takes and gives it. Money is in minor units of the partner's currency. */
 
-const phoneSchema = z.string().transform((text, context) => {
-  const phone = parsePhoneNumberFromString(text);
-  if (phone?.isPossible() === true) return phone.number as string;
-  context.addIssue({ code: "custom", message: "must be a phone number with its country code, such as +442079460000" });
-  return z.NEVER;
-});
+const phoneSchema = z
+  .string()
+  .transform((text, context) => {
+    const phone = parsePhoneNumberFromString(text);
+    if (phone?.isPossible() === true) return phone.number as string;
+    context.addIssue({
+      code: "custom",
+      message: "must be a phone number with its country code, such as +442079460000",
+    });
+    return z.NEVER;
+  })
+  .pipe(z.string());
 
 const contactSchema = z.strictObject({
   name: z.string().trim().max(200).nullable().default(null),

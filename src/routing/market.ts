@@ -34,8 +34,9 @@ export async function loadMarket(
   partnerIds: readonly string[],
   lock: "lock" | "read",
 ): Promise<LoadedMarket> {
-  const partners = await readBuyers(transaction, partnerIds, campaign);
   const usage = await readUsage(transaction, partnerIds, campaign.id, lock);
+  // After the lock: a partner whose zone or limits are being changed is seen as it is from now on.
+  const partners = await readBuyers(transaction, partnerIds, campaign);
   const funds = await readPartnerFunds(transaction, partnerIds, lock);
   const standings = new Map<string, Standing>();
   for (const [id, { creditLimitMinor }] of partners) {

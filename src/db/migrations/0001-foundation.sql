@@ -194,6 +194,7 @@ create index leads_due on leads (campaign_id, due_at, id) where due_at is not nu
 create index leads_by_organisation on leads (organisation_id, id);
 create index leads_by_state on leads (organisation_id, state, id);
 create index leads_by_campaign on leads (campaign_id, id);
+create index leads_by_source on leads (organisation_id, source, id) where source is not null;
 create index leads_by_content on leads (campaign_id, content_hash, received_at) where state not in ('duplicate', 'invalid');
 
 -- The contacts of a lead beyond the main one, whose fields are the lead's own.
@@ -228,6 +229,8 @@ create table idempotency_keys (
   created_at timestamptz not null,
   primary key (campaign_id, key)
 );
+
+create index idempotency_keys_by_lead on idempotency_keys (lead_id);
 
 -- What staff did to a lead by hand, and notes.
 create table lead_events (
@@ -294,6 +297,8 @@ create table deliveries (
 ) with (fillfactor = 80);
 create index deliveries_by_lead on deliveries (lead_id, id);
 create index deliveries_by_partner on deliveries (partner_id, id);
+create index deliveries_by_organisation on deliveries (organisation_id, id);
+create index deliveries_uncertain on deliveries (organisation_id, id) where state = 'uncertain';
 create index deliveries_due on deliveries (partner_id, due_at) where state = 'sending';
 create index deliveries_held on deliveries (partner_id, hold_until, due_at) where state = 'held';
 create unique index deliveries_one_per_partner on deliveries (lead_id, partner_id)
