@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { campaignSchema } from "../../src/campaigns/campaign.ts";
 import { createCampaign } from "../../src/campaigns/store-campaign.ts";
-import { readConfig } from "../../src/config.ts";
+import { type Config, readConfig } from "../../src/config.ts";
 import { type Context, closeContext, openContext } from "../../src/context.ts";
 import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
 import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
@@ -40,23 +40,41 @@ export interface InstallationOptions {
 
 export async function openInstallation(options: InstallationOptions = {}): Promise<Installation> {
   const testDatabase = await createTestDatabase();
+  const { databaseUrl } = testDatabase;
   let time = options.at === undefined ? null : new Date(options.at);
-  const context = openContext({
-    config: readTestConfig(options),
-    databaseUrl: testDatabase.databaseUrl,
-    secret: secretOfTests,
-    clock: () => time ?? new Date(),
-    log: pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" }),
-  });
+  const context = openTestContext(readTestConfig(options), databaseUrl, () => time ?? new Date());
   const organisationId = await addOrganisation(testDatabase, "Seller");
+  return {
+    ...actions(context, organisationId),
+    databaseUrl,
+    setTime: (iso) => {
+      time = new Date(iso);
+    },
+    async close() {
+      await closeContext(context, 5_000);
+      await testDatabase.drop();
+    },
+  };
+}
+
+/** The same installation as another process sees it, with memory and connections of its own. To be closed before it. */
+export function openTwinInstallation(installation: Installation): Installation {
+  const { config, clock } = installation.context;
+  const context = openTestContext(config, installation.databaseUrl, clock);
+  const close = async () => closeContext(context, 5_000);
+  return { ...installation, ...actions(context, installation.organisationId), close };
+}
+
+function openTestContext(config: Config, databaseUrl: string, clock: () => Date): Context {
+  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
+  return openContext({ config, databaseUrl, secret: secretOfTests, clock, log });
+}
+
+function actions(context: Context, organisationId: string) {
   const change = () => ({ organisationId, by: "test", at: context.clock() });
   return {
     context,
     organisationId,
-    databaseUrl: testDatabase.databaseUrl,
-    setTime: (iso) => {
-      time = new Date(iso);
-    },
     async addPartner(document) {
       const parsed = partnerSchema.parse({ timeZone: "Europe/London", currency: "GBP", ...document });
       const created = await createPartner(context, change(), parsed);
@@ -77,11 +95,7 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
     },
     settle: async () => settleAll(context, organisationId),
     inOrganisation: async (work) => inOrganisation(context.database, organisationId, work),
-    async close() {
-      await closeContext(context, 5_000);
-      await testDatabase.drop();
-    },
-  };
+  } satisfies Partial<Installation>;
 }
 
 export function readTestConfig({ redisUrl, environment = {} }: InstallationOptions) {

@@ -6,7 +6,7 @@ import { receiveLead } from "../../src/leads/receive-lead.ts";
 import type { PartnerDocument } from "../../src/partners/partner.ts";
 import { changePartner } from "../../src/partners/store-partner.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
-import { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
+import { type Installation, type InstallationOptions, openInstallation, openTwinInstallation } from "./installation.ts";
 import { type JsonPartners, startJsonPartners } from "./json-partners.ts";
 
 /** A seller of leads in an installation of its own, and how to look at what became of everything. */
@@ -44,6 +44,8 @@ export interface Buyer {
 export interface Sellers {
   readonly partners: JsonPartners;
   open(options?: InstallationOptions): Promise<Seller>;
+  /** The same seller in another process, as far as the code can tell: connections and memory of its own. */
+  openTwin(seller: Seller): Promise<Seller>;
 }
 
 export const wednesdayMorning = "2026-03-04T10:00:00Z";
@@ -59,7 +61,7 @@ const fields = [
 /** Real partners for a whole test file, and sellers that are closed after each test. To be called at the top of the file. */
 export function useSellers(): Sellers {
   let partners: JsonPartners | null = null;
-  let opened: Seller[] = [];
+  const opened: Seller[] = [];
   const started = () => {
     if (partners === null) throw new Error("Only to be used in tests and hooks.");
     return partners;
@@ -68,8 +70,7 @@ export function useSellers(): Sellers {
     partners = await startJsonPartners();
   });
   afterEach(async () => {
-    await Promise.all(opened.map(async (seller) => seller.close()));
-    opened = [];
+    for (const seller of opened.splice(0)) await seller.close();
   });
   afterAll(async () => partners?.stop());
   return {
@@ -80,6 +81,12 @@ export function useSellers(): Sellers {
       const seller = await openSeller(started(), { at: wednesdayMorning, ...options });
       opened.push(seller);
       return seller;
+    },
+    async openTwin(seller) {
+      const twin = toSeller(openTwinInstallation(seller), started());
+      // Before the other: its database goes with that.
+      opened.unshift(twin);
+      return twin;
     },
   };
 }
