@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, test } from "@jest/globals";
 import { freePort } from "../../src/db/embedded-postgres-server.ts";
 import { projectRoot } from "../../src/project-root.ts";
 import { type Block, differenceOf, readPage } from "../helpers/documentation.ts";
@@ -13,7 +13,9 @@ import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 /** Runs what the pages tell readers to run, in one shell and one installation, and compares what they show. */
 
 /** In the order in which a reader meets them: later pages go on from the quick start. */
-const pagesThatRun = ["docs/quick-start.md"].map(readPage);
+const pagesThatRun = ["docs/quick-start.md", "docs/intake.md", "docs/limits-and-hours.md", "docs/routing.md"].map(
+  readPage,
+);
 
 let installation: TestProcess;
 let shell: Shell;
@@ -88,10 +90,9 @@ function openShell(folder: string, environment: Readonly<Record<string, string>>
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     written += text;
   });
-  const loader = path.join(projectRoot, "test/helpers/typescript.mjs");
-  child.stdin.write(
-    `npx() { [ "$1" = handoff ] && shift && (cd '${projectRoot}' && '${process.execPath}' --import '${loader}' src/cli.ts "$@"); }\n`,
-  );
+  const [loader, program] = ["test/helpers/typescript.mjs", "src/cli.ts"].map((file) => path.join(projectRoot, file));
+  const handoff = `'${process.execPath}' --import '${loader}' '${program}' "$@"`;
+  child.stdin.write(`npx() { [ "$1" = handoff ] && shift && ${handoff}; }\n`);
   let count = 0;
   return {
     async run(commands) {
