@@ -3,8 +3,27 @@ import type { Warning } from "../http/api.ts";
 import { checkDelivery } from "../partners/check-delivery.ts";
 import type { CampaignDocument } from "./campaign.ts";
 
-/** What in a campaign's routing is allowed and yet hardly meant: partners that cannot get its leads, and why. */
+/** What in a campaign's document is allowed and yet hardly meant, and why. */
 export async function campaignWarnings(transaction: Database, document: CampaignDocument): Promise<Warning[]> {
+  return [...duplicatesWarnings(document), ...(await routingWarnings(transaction, document))];
+}
+
+function duplicatesWarnings({ duplicates, fields }: CampaignDocument): Warning[] {
+  const keys = fields.map((field) => field.key);
+  return (duplicates?.match ?? []).flatMap((key, index) =>
+    keys.includes(key)
+      ? []
+      : [
+          {
+            field: `duplicates.match.${index}`,
+            message: `${key} is no field of the campaign, so no lead ever matches in it.`,
+          },
+        ],
+  );
+}
+
+/** Partners that cannot get the campaign's leads. */
+async function routingWarnings(transaction: Database, document: CampaignDocument): Promise<Warning[]> {
   const { routing, fields, name } = document;
   if (routing.length === 0) return [{ field: "routing", message: "Nobody is in the routing: the leads go unsold." }];
   const ids = [...new Set(routing.flatMap((group) => group.partners.map(({ partnerId }) => partnerId)))];

@@ -9,7 +9,7 @@ export interface RoutedPartner {
 }
 
 /**
- * What in a campaign's document does not fit together: names of fields and partners that are not there, a partner twice in
+ * What in a campaign's document does not fit together: names of partners that are not there, a partner twice in
  * a group, filters that its fields can never meet. `groupIds` are the groups that the campaign has already.
  */
 export function campaignProblems(
@@ -20,15 +20,12 @@ export function campaignProblems(
   return [...duplicatesProblems(document), ...routingProblems(document, partners, groupIds)];
 }
 
-function duplicatesProblems({ duplicates, fields }: CampaignDocument): FieldError[] {
-  const keys = fields.map((field) => field.key);
-  return (duplicates?.match ?? []).flatMap((key, index, match) => {
-    const field = `duplicates.match.${index}`;
-    if (!keys.includes(key))
-      return { field, code: "unknown_field", message: `${key} is not a field of the campaign: ${list(keys)}` };
-    if (match.indexOf(key) < index) return { field, code: "repeated", message: `${key} is named already` };
-    return [];
-  });
+function duplicatesProblems({ duplicates }: CampaignDocument): FieldError[] {
+  return (duplicates?.match ?? []).flatMap((key, index, match) =>
+    match.indexOf(key) < index
+      ? [{ field: `duplicates.match.${index}`, code: "repeated", message: `${key} is named already` }]
+      : [],
+  );
 }
 
 function routingProblems(
@@ -58,11 +55,4 @@ function routingProblems(
     });
   });
   return problems;
-}
-
-const mostListed = 40;
-
-function list(keys: readonly string[]): string {
-  const more = keys.length > mostListed ? ` and ${keys.length - mostListed} more` : "";
-  return `it has ${keys.slice(0, mostListed).join(", ")}${more}`;
 }

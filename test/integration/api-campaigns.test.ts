@@ -42,6 +42,14 @@ describe("a campaign", () => {
     expect((await client.call("GET", "/v1/campaigns?active=false")).body).toEqual({ data: [], nextCursor: null });
   });
 
+  test("is saved with a warning where duplicates are looked for by a field that it does not have", async () => {
+    const partnerId = await addPartner(client);
+    const body = campaignDocument([partnerId], { duplicates: { match: ["email", "mobile"] } });
+    const created = await client.call("POST", "/v1/campaigns", body);
+    expect(created.status).toBe(201);
+    expect(created.body).toMatchObject({ warnings: [{ field: "duplicates.match.1" }] });
+  });
+
   test("has usage rows for each partner in its routing, from the start and after a change", async () => {
     const [first, second] = [await addPartner(client), await addPartner(client)];
     const { id } = await addCampaign(client, [first]);

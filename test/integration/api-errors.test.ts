@@ -167,10 +167,10 @@ describe("a campaign that does not fit together", () => {
       "does_not_fit",
     ],
     [
-      "duplicates by a field that is not there",
-      () => campaignDocument([], { duplicates: { match: ["mobile"] } }),
-      "duplicates.match.0",
-      "unknown_field",
+      "duplicates by one field twice",
+      () => campaignDocument([], { duplicates: { match: ["email", "email"] } }),
+      "duplicates.match.1",
+      "repeated",
     ],
     [
       "a group id from elsewhere",
