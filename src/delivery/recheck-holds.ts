@@ -27,9 +27,12 @@ export async function recheckHolds(context: Context, partner: { id: string; orga
         from deliveries d join partners p on p.id = d.partner_id
         where d.partner_id = ${partner.id} and d.state = 'held'
         order by d.created_at, d.id limit ${mostAtOnce}
+      ), locked as materialized (
+        select id from leads where id in (select lead_id from waiting) and state in ('held', 'routing')
+        order by id for no key update
       ), leads_first as (
         update leads l set due_at = least(l.due_at, ${now}::timestamptz + make_interval(secs => w.after_seconds))
-        from waiting w where l.id = w.lead_id and l.state in ('held', 'routing')
+        from locked join waiting w on w.lead_id = locked.id where l.id = locked.id
         returning l.campaign_id, l.id, l.due_at
       ), deliveries_too as (
         update deliveries d set due_at = least(d.due_at, l.due_at)

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll } from "@jest/globals";
 import type { Selectable } from "kysely";
+import { type CampaignPatch, changeCampaign } from "../../src/campaigns/store-campaign.ts";
 import type { DeliveryRow, Tables } from "../../src/db/tables.ts";
 import { type IntakeCampaign, readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
 import { receiveLead } from "../../src/leads/receive-lead.ts";
@@ -22,6 +23,7 @@ export interface Seller extends Installation {
   /** Decides the leads that are due, and sends nothing. */
   route(campaignId: string): Promise<void>;
   change(buyer: Buyer, patch: Partial<PartnerDocument>): Promise<void>;
+  changeCampaign(campaignId: string, patch: CampaignPatch): Promise<void>;
   leadRow(id: string): Promise<Selectable<Tables["leads"]>>;
   deliveries(leadId: string): Promise<readonly Selectable<DeliveryRow>[]>;
   attempts(deliveryId: string): Promise<readonly Selectable<Tables["attempts"]>[]>;
@@ -144,6 +146,11 @@ function toSeller(installation: Installation, partners: JsonPartners): Seller {
     async change({ id }, patch) {
       const change = { organisationId, by: "test", at: context.clock() };
       const result = await changePartner(context, change, id, patch);
+      if (result.kind !== "stored") throw new Error(JSON.stringify(result));
+    },
+    async changeCampaign(id, patch) {
+      const change = { organisationId, by: "test", at: context.clock() };
+      const result = await changeCampaign(context, change, id, patch);
       if (result.kind !== "stored") throw new Error(JSON.stringify(result));
     },
     leadRow: async (id) =>
