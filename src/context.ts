@@ -28,7 +28,10 @@ export interface ContextOptions {
 
 export function openContext({ config, databaseUrl, secret, clock = () => new Date(), log }: ContextOptions): Context {
   const logger = log ?? createLogger(config.logLevel);
-  const onQueueError = (error: Error) => logger.warn({ error: error.message }, "queue.trouble");
+  const stopping = new AbortController();
+  // A connection that is being closed when its server stops hears of that as trouble.
+  const onQueueError = (error: Error) =>
+    logger[stopping.signal.aborted ? "debug" : "warn"]({ error: error.message }, "queue.trouble");
   const queues = openQueueBackend({
     redisUrl: config.redisUrl,
     createPool: (size) => createPool(databaseUrl, "queue", size),
@@ -43,7 +46,7 @@ export function openContext({ config, databaseUrl, secret, clock = () => new Dat
     clock,
     queues,
     waker: createWaker(queues, onQueueError),
-    stopping: new AbortController(),
+    stopping,
   };
 }
 

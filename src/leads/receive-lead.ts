@@ -42,16 +42,17 @@ export async function receiveLead(context: Context, entrance: Entrance, received
 }
 
 type Group = (incoming: IncomingLead) => Promise<Intake>;
-const groups = new WeakMap<Context, Map<string, Group>>();
+const groups = new WeakMap<Context, Map<string, { readonly version: number; readonly receive: Group }>>();
 
-/** One group for each campaign and version of it: what decides about duplicates is the same for all in it. */
+/** One group for each campaign, of its latest version: what decides about duplicates is the same for all in it. */
 function groupOf(context: Context, campaign: IntakeCampaign): Group {
-  const known = groups.get(context) ?? new Map<string, Group>();
+  const known = groups.get(context) ?? new Map<string, { readonly version: number; readonly receive: Group }>();
   groups.set(context, known);
-  const key = `${campaign.id} ${campaign.version}`;
-  const group = known.get(key) ?? groupCalls(async (incoming) => receiveTogether(context, campaign, incoming));
-  known.set(key, group);
-  return group;
+  const group = known.get(campaign.id);
+  if (group?.version === campaign.version) return group.receive;
+  const receive = groupCalls<IncomingLead, Intake>(async (incoming) => receiveTogether(context, campaign, incoming));
+  known.set(campaign.id, { version: campaign.version, receive });
+  return receive;
 }
 
 async function receiveTogether(
