@@ -13,9 +13,13 @@ import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 /** Runs what the pages tell readers to run, in one shell and one installation, and compares what they show. */
 
 /** In the order in which a reader meets them: later pages go on from the quick start. */
-const pagesThatRun = ["docs/quick-start.md", "docs/intake.md", "docs/limits-and-hours.md", "docs/routing.md"].map(
-  readPage,
-);
+const pagesThatRun = [
+  "docs/quick-start.md",
+  "docs/intake.md",
+  "docs/limits-and-hours.md",
+  "docs/routing.md",
+  "docs/delivery-methods.md",
+].map(readPage);
 
 let installation: TestProcess;
 let shell: Shell;

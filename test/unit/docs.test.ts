@@ -1,0 +1,335 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, test } from "@jest/globals";
+import { z } from "zod";
+import { campaignSchema } from "../../src/campaigns/campaign.ts";
+import { fieldSchema } from "../../src/campaigns/fields.ts";
+import { evaluateFilter, filterSchema } from "../../src/campaigns/filter.ts";
+import { normaliseFields } from "../../src/campaigns/normalise-fields.ts";
+import { problemCodes } from "../../src/campaigns/read-field.ts";
+import { refusalOf } from "../../src/channels/address-guard.ts";
+import { openAnswer } from "../../src/channels/answer-paths.ts";
+import { checkEmailSettings, checkInternetSettings } from "../../src/channels/check-settings.ts";
+import type { FailureCode, Outcome, Reply } from "../../src/channels/contract.ts";
+import { soapAuthSchema } from "../../src/channels/http-settings.ts";
+import { judgeHttp, judgeMail } from "../../src/channels/judge.ts";
+import { ruleSchema, rulesSchema, testRule } from "../../src/channels/rules.ts";
+import { sampleVariables } from "../../src/channels/sample-variables.ts";
+import { emailSettingsSchema, internetSettingsSchema } from "../../src/channels/settings.ts";
+import { readConfig } from "../../src/config.ts";
+import { arrivalOf } from "../../src/delivery/next-state.ts";
+import { deliveryStates } from "../../src/delivery/present-delivery.ts";
+import { errors } from "../../src/errors.ts";
+import { leadStates } from "../../src/leads/find-leads.ts";
+import { namedFields } from "../../src/partners/check-delivery.ts";
+import { limitsSchema, windowEnd, windowStart } from "../../src/partners/limit-windows.ts";
+import { partnerSchema } from "../../src/partners/partner.ts";
+import { openingAt, type Schedule, scheduleSchema, weekdays } from "../../src/partners/schedule.ts";
+import { projectRoot } from "../../src/project-root.ts";
+import { blockOf, explainReason, type Reason, type ReasonCode } from "../../src/routing/reasons.ts";
+import { type Block, readPage, readPages, readTable } from "../helpers/documentation.ts";
+
+/** Holds the pages to the program: examples to its schemas, tables to its rules, links to its files. */
+
+const pages = readPages();
+const blocks = pages.flatMap((page) => page.blocks).filter(({ page }) => page !== "docs/template-variables.md");
+const nameOf = (block: Block) => `${block.page}:${block.line}`;
+
+describe("a block of a page", () => {
+  test.each(blocks.map((block) => [nameOf(block), block] as const))(
+    "%s is run, checked, or says why not",
+    (_, block) => {
+      const { language, mark } = block;
+      const allowed: Readonly<Record<string, RegExp>> = {
+        sh: /^(run|not run: .+)$/,
+        json: /^(answer|json: [a-z]+)$/,
+        text: /^(answer|text|output of npm start)$/,
+        yaml: /^text$/,
+        nginx: /^text$/,
+      };
+      expect(mark ?? "no mark").toMatch(allowed[language] ?? /^(sh|json|text|yaml) is the language$/);
+    },
+  );
+});
+
+const resolutionSchema = z.strictObject({
+  outcome: z.enum(["delivered", "not_delivered"]),
+  reference: z.string(),
+  reason: z.string(),
+});
+
+const schemas: Readonly<Record<string, z.ZodType>> = {
+  answer: z.object({ status: z.string() }),
+  auth: soapAuthSchema,
+  campaign: campaignSchema,
+  email: emailSettingsSchema,
+  filter: filterSchema,
+  internet: internetSettingsSchema,
+  limits: limitsSchema,
+  partner: partnerSchema,
+  resolve: resolutionSchema,
+  rules: rulesSchema,
+  schedule: scheduleSchema,
+};
+
+describe("an example in JSON", () => {
+  const examples = blocks.flatMap((block) => {
+    const kind = /^json: (\w+)$/.exec(block.mark ?? "")?.[1];
+    return kind === undefined ? [] : [[nameOf(block), kind, block] as const];
+  });
+
+  test.each(examples)("%s is a good document (%s)", (_, kind, block) => {
+    const schema = schemas[kind];
+    if (schema === undefined) throw new Error(`There is no schema for ${kind}.`);
+    const document = schema.safeParse(JSON.parse(block.text));
+    expect(document.error?.issues ?? []).toEqual([]);
+    if (kind === "internet") expect(problemsOfInternet(document.data)).toEqual([]);
+    if (kind === "email") expect(problemsOfEmail(document.data)).toEqual([]);
+  });
+});
+
+function problemsOfInternet(document: unknown) {
+  const settings = internetSettingsSchema.parse(document);
+  return checkInternetSettings(settings, sampleVariables(namedFields(settings)));
+}
+
+function problemsOfEmail(document: unknown) {
+  const settings = emailSettingsSchema.parse(document);
+  return checkEmailSettings(settings, sampleVariables(namedFields(settings)));
+}
+
+describe("docs/intake.md", () => {
+  const page = readPage("docs/intake.md");
+
+  test.each(readTable(page, "What the types take"))("a field %s given %s keeps %s", (field, given, kept) => {
+    const parsed = fieldSchema.parse({ key: "field", ...JSON.parse(field ?? "") });
+    const result = normaliseFields([parsed], { field: JSON.parse(given ?? "") });
+    expect(result).toMatchObject({ ok: true, values: { field: JSON.parse(kept ?? "") } });
+  });
+
+  test("lists every code of a field", () => {
+    expect(readTable(page, "Errors of fields").map(([code]) => code)).toEqual([...problemCodes]);
+  });
+
+  test("names statuses and codes of refusals as they are", () => {
+    const rows = readTable(page, "Answers").filter(([, code]) => code !== "");
+    expect(rows.length).toBeGreaterThan(8);
+    for (const [status, code] of rows)
+      expect(new Map(Object.entries(errors)).get(code ?? "")?.status).toBe(Number(status));
+  });
+});
+
+describe("docs/limits-and-hours.md", () => {
+  const page = readPage("docs/limits-and-hours.md");
+  const minute = (text = "") => new Date(text.replace("Z", ":00Z"));
+
+  test("lists every limit", () => {
+    expect(readTable(page, "Limits").map(([name]) => name)).toEqual(Object.keys(limitsSchema.shape));
+  });
+
+  const [hours, windows] = splitTables(page.text.slice(page.text.indexOf("## When the clocks change")));
+
+  test.each(hours)("in %s the window %s on %s opens %s and closes %s", (zone = "", window, on, opens, closes) => {
+    const [from = "", to = ""] = (window ?? "").split(" to ");
+    const weekday = weekdays[(new Date(`${on}T12:00:00Z`).getUTCDay() + 6) % 7] ?? "mon";
+    const schedule: Schedule = { [weekday]: [{ from, to }] };
+    const before = new Date(minute(opens).getTime() - 60_000);
+    expect(openingAt(schedule, zone, before)).toEqual({ open: false, opensAt: minute(opens) });
+    expect(openingAt(schedule, zone, minute(opens))).toEqual({ open: true, until: minute(closes) });
+  });
+
+  test.each(windows)("in %s the %s that holds %s begins %s and ends %s", (zone = "", window, at, begins, ends) => {
+    const kind = z.enum(["hour", "day", "week", "month"]).parse(window);
+    expect(windowStart(kind, zone, minute(at))).toEqual(minute(begins));
+    expect(windowEnd(kind, zone, minute(at))).toEqual(minute(ends));
+  });
+});
+
+/** The tables of a part of a page, in order. */
+function splitTables(text: string): string[][][] {
+  return text
+    .split(/\n\n/)
+    .filter((part) => part.startsWith("|"))
+    .map((part) =>
+      part
+        .trim()
+        .split("\n")
+        .slice(2)
+        .map((row) =>
+          row
+            .slice(1, -1)
+            .split("|")
+            .map((cell) => cell.trim()),
+        ),
+    );
+}
+
+/** One of each code, with the figures that the page shows. A code that is missing here does not pass the type check. */
+const reasons: Readonly<Record<ReasonCode, Reason>> = {
+  partner_inactive: { code: "partner_inactive" },
+  not_a_buyer: { code: "not_a_buyer" },
+  no_delivery_method: { code: "no_delivery_method" },
+  introduced_it: { code: "introduced_it" },
+  already_had: { code: "already_had", state: "rejected" },
+  sale_limit_reached: { code: "sale_limit_reached", limit: 1 },
+  filter_not_matched: { code: "filter_not_matched", conditions: ['postcode must start with "SW"'] },
+  closed: { code: "closed", until: "2026-11-23T09:00:00.000Z" },
+  limit_reached: {
+    code: "limit_reached",
+    scope: "partner",
+    window: "day",
+    limit: 10,
+    used: 10,
+    until: "2026-11-21T00:00:00.000Z",
+  },
+  spend_limit_reached: {
+    code: "spend_limit_reached",
+    scope: "partner",
+    window: "month",
+    limitMinor: 50_000,
+    usedMinor: 49_500,
+    priceMinor: 1_250,
+    until: "2026-12-01T00:00:00.000Z",
+  },
+  no_funds: { code: "no_funds", availableMinor: 500, priceMinor: 1_250 },
+  endpoint_paused: { code: "endpoint_paused", until: "2026-11-20T10:05:00.000Z", reason: "The partner answered 401" },
+};
+
+describe("docs/routing.md", () => {
+  const page = readPage("docs/routing.md");
+
+  test("lists every reason with its words and its kind", () => {
+    const expected = Object.values(reasons).map((reason) => [reason.code, explainReason(reason), blockOf(reason)]);
+    expect(readTable(page, "Reasons")).toEqual(expected);
+  });
+
+  test.each(readTable(page, "Filters"))("the filter %s of %s: %s", (filter, lead, holds) => {
+    const parsed = filterSchema.parse(JSON.parse(filter ?? ""));
+    const values = z.record(z.string(), z.union([z.string(), z.number()]).nullable()).parse(JSON.parse(lead ?? ""));
+    expect(evaluateFilter(parsed, values).matches).toBe(holds === "yes");
+  });
+
+  test("lists every method", () => {
+    const method = campaignSchema.shape.routing.unwrap().element.shape.method.unwrap();
+    expect(readTable(page, "Groups").map(([name]) => name)).toEqual(method.options);
+  });
+
+  test("lists every state of leads and deliveries", () => {
+    const [leads, deliveries] = splitTables(page.text.slice(page.text.indexOf("## States")));
+    const names = (rows: string[][] = []) => rows.map(([name]) => name?.replaceAll("`", ""));
+    expect(names(leads)).toEqual([...leadStates]);
+    expect(names(deliveries)).toEqual([...deliveryStates]);
+  });
+});
+
+describe("docs/delivery-methods.md", () => {
+  const page = readPage("docs/delivery-methods.md");
+  const outcomes = splitTables(page.text.slice(page.text.indexOf("## What an answer means")));
+  const [statuses = [], faults = [], failures = [], mails = []] = outcomes;
+  const judged = (outcome: Outcome) => [outcome.kind, arrivalOf(outcome)];
+
+  const withStatus = statuses.flatMap(([answer = "", outcome, arrived]) =>
+    [...(answer.startsWith("2xx") ? "" : answer).matchAll(/\d{3}/g)].map(
+      ([status]) => [status, outcome, arrived] as const,
+    ),
+  );
+
+  test.each(withStatus)("%s is %s, arrived: %s", (status, outcome, arrived) => {
+    expect(judged(judgeHttp(answered(Number(status)), {}))).toEqual([outcome, arrived]);
+  });
+
+  test("every status is as its row says", () => {
+    const shown = new Map(withStatus.map(([status, outcome, arrived]) => [status, `${outcome} ${arrived}`]));
+    const others: Readonly<Record<string, string>> = {
+      2: "accepted yes",
+      3: "broken unknown",
+      4: "broken unknown",
+      5: "retry yes",
+    };
+    for (let status = 200; status < 600; status += 1) {
+      const expected = shown.get(String(status)) ?? others[String(status)[0] ?? ""];
+      expect(`${status} ${judged(judgeHttp(answered(status), {})).join(" ")}`).toBe(`${status} ${expected}`);
+    }
+  });
+
+  test("a rule that does not hold, or cannot be asked", () => {
+    const success = { path: "$.ok", equals: true };
+    const rows = statuses.filter(([answer]) => answer?.startsWith("2xx"));
+    expect(rows.map((row) => row.slice(1))).toEqual([
+      judged(judgeHttp(answered(200, '{"ok":false}'), { success })),
+      judged(judgeHttp(answered(200, "<html>"), { success })),
+    ]);
+  });
+
+  test.each(faults)("a SOAP Fault of %s is %s, arrived: %s", (names = "", outcome, arrived) => {
+    const known = ["Client", "Sender", "Server", "Receiver", "VersionMismatch", "MustUnderstand"];
+    const named = known.filter((name) => names.includes(name));
+    expect(named.length).toBe(2);
+    for (const name of named)
+      for (const status of [200, 400, 422, 500]) {
+        const fault = `<E:Envelope xmlns:E="urn:e"><E:Body><E:Fault><faultcode>E:${name}</faultcode></E:Fault></E:Body></E:Envelope>`;
+        expect(judged(judgeHttp(answered(status, fault), {}))).toEqual([outcome, arrived]);
+      }
+  });
+
+  test("failures, each by its code", () => {
+    const codes: readonly [FailureCode, "no" | "unknown"][] = [
+      ["dns", "no"],
+      ["connect", "no"],
+      ["timeout", "unknown"],
+      ["cut_off", "unknown"],
+      ["protocol", "unknown"],
+      ["tls", "no"],
+      ["refused_address", "no"],
+      ["authentication", "no"],
+    ];
+    const expected = codes.map(([code, arrived]) => judged(judgeHttp(failed(code, arrived), {})));
+    // What does not render is never sent: its outcome is made where deliveries are attempted.
+    expect(failures.map((row) => row.slice(1))).toEqual([...expected, ["broken", "unknown"]]);
+  });
+
+  test("mail servers, each by its answer", () => {
+    const replies = [
+      answered(250),
+      answered(451),
+      answered(550),
+      failed("connect", "no"),
+      failed("timeout", "unknown"),
+    ];
+    expect(mails.map((row) => row.slice(1))).toEqual(replies.map((reply) => judged(judgeMail(reply))));
+    expect(judged(judgeMail(failed("authentication", "no")))).toEqual(mails[3]?.slice(1));
+  });
+
+  const [, examples = []] = splitTables(page.text.slice(page.text.indexOf("## Reading the answer")));
+  const rules = readTableRows(examples);
+
+  test.each(rules)("the rule %s of %s: %s", (rule, answer, holds) => {
+    const tested = testRule(ruleSchema.parse(JSON.parse(rule)), openAnswer(answer));
+    expect(tested).toEqual({ ok: true, holds: holds === "yes" });
+  });
+
+  test.each(readTable(page, "Addresses that are refused"))("%s is refused as %s", (address = "", what) => {
+    expect(refusalOf(address)).toBe(what);
+  });
+});
+
+function readTableRows(rows: readonly (readonly string[])[]): [string, string, string][] {
+  return rows.map((row) => {
+    const [rule = "", answer = "", holds = ""] = row
+      .join("|")
+      .replaceAll("\\|", "\u0000")
+      .split(/(?<=`)\|(?=[`a-z])/)
+      .map((cell) => cell.replaceAll("`", "").replaceAll("\u0000", "|"));
+    return [rule, answer, holds];
+  });
+}
+
+function answered(status: number, body = ""): Reply {
+  return { kind: "answer", status, headers: {}, body, truncated: false, unreadable: null, durationMs: 1 };
+}
+
+function failed(code: FailureCode, arrived: "no" | "unknown"): Reply {
+  return { kind: "failure", code, detail: "it failed", arrived, durationMs: 1 };
+}
+
+void [existsSync, readFileSync, path, readConfig, projectRoot];
