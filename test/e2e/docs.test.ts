@@ -1,9 +1,16 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { z } from "zod";
+import { type DemoReceivers, startDemoReceivers } from "../../demo/receivers.ts";
+import { closeOutbound } from "../../src/channels/close-outbound.ts";
+import { sampleVariables } from "../../src/channels/sample-variables.ts";
+import { internetSettingsSchema } from "../../src/channels/settings.ts";
 import { freePort } from "../../src/db/embedded-postgres-server.ts";
+import { sendOver } from "../../src/delivery/attempt-delivery.ts";
 import { projectRoot } from "../../src/project-root.ts";
 import { type Block, differenceOf, readPage } from "../helpers/documentation.ts";
 import { startTypeScript, type TestProcess } from "../helpers/process.ts";
@@ -19,6 +26,7 @@ const pagesThatRun = [
   "docs/limits-and-hours.md",
   "docs/routing.md",
   "docs/delivery-methods.md",
+  "docs/money.md",
 ].map(readPage);
 
 let installation: TestProcess;
@@ -51,6 +59,71 @@ describe.each(pagesThatRun)("$name", ({ blocks }) => {
     if (difference !== null) throw new Error(`${block.page}:${answer?.line}: ${difference}\n${output}`);
   });
 });
+
+describe("README.md", () => {
+  const { blocks } = readPage("README.md");
+  const printed = blocks.find(({ mark }) => mark === "output of npm start");
+  const answer = blocks.find(({ mark }) => mark === "answer");
+
+  test("shows what npm start prints, but for figures", () => {
+    if (printed === undefined) throw new Error("The README does not show what npm start prints.");
+    const shown = withoutFigures(printed.text.replace(/^(Installing|Installed|Built) .*\n/gm, ""));
+    const difference = differenceOf({ ...printed, text: shown }, withoutFigures(installation.output()));
+    if (difference !== null) throw new Error(`${difference}\n${installation.output()}`);
+  });
+
+  test("the line that npm start prints sends a lead, which comes back as shown", async () => {
+    const [line = ""] = /curl .*/.exec(installation.output()) ?? [];
+    const { output } = await shell.run(line);
+    const difference = answer === undefined ? "no answer is shown" : differenceOf(answer, output);
+    if (difference !== null) throw new Error(`${difference}\n${output}`);
+  });
+});
+
+/** Times, ports and how the sample leads fell to the partners differ from run to run. */
+function withoutFigures(text: string): string {
+  return text.replace(/\d+/g, "0").replace(/-{2,}/g, "--").replace(/ +/g, " ");
+}
+
+describe("docs/delivery-methods.md: every example with an address at leads.acme.test is taken by a real partner", () => {
+  const examples = readPage("docs/delivery-methods.md").blocks.filter(({ text }) => text.includes("leads.acme.test"));
+  let receivers: DemoReceivers;
+  beforeAll(async () => {
+    receivers = await startDemoReceivers();
+  });
+  afterAll(async () => {
+    await receivers.stop();
+    await closeOutbound();
+  });
+
+  test("there is one for each method over HTTP", () => {
+    const methods = examples.map(({ text }) => z.object({ method: z.string() }).parse(JSON.parse(text)).method);
+    expect(methods.sort()).toEqual(internetSettingsSchema.options.map((option) => option.shape.method.value).sort());
+  });
+
+  test.each(examples.map((example) => [`line ${example.line}`, example] as const))("%s", async (_line, { text }) => {
+    const written = text.replace("https://leads.acme.test", receivers.partners.url);
+    const settings = internetSettingsSchema.parse(JSON.parse(written));
+    const [lead] = sampleVariables(exampleFields);
+    const context = {
+      allowHosts: receivers.allowHosts,
+      idempotencyKey: randomUUID(),
+      now: () => new Date(),
+      smtp: null,
+    };
+    const sent = await sendOver(settings, lead, context);
+    expect(sent.outcome).toMatchObject({ kind: "accepted" });
+  });
+});
+
+/** The fields that the examples on the page name. */
+const exampleFields = [
+  { key: "first_name", type: "text" },
+  { key: "last_name", type: "text" },
+  { key: "email", type: "email" },
+  { key: "cover", type: "money" },
+  { key: "homeowner", type: "boolean" },
+];
 
 function answerOf(blocks: readonly Block[], index: number): Block | null {
   const next = blocks[index + 1];
