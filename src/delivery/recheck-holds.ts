@@ -8,7 +8,8 @@ const mostAtOnce = 5_000;
 
 /**
  * Brings a partner's held leads forward, in order of arrival and spread out, when something changed that may let it take
- * them: a payment, a raised limit, other hours, a resumed endpoint. Routing then checks each as ever.
+ * them: a payment, a raised limit, other hours, a resumed endpoint. Routing then checks each as ever; where it has to go on
+ * waiting for the same instant, its delivery still has its slot.
  */
 export async function recheckHolds(context: Context, partner: { id: string; organisationId: string }): Promise<void> {
   const now = context.clock();
@@ -23,22 +24,19 @@ export async function recheckHolds(context: Context, partner: { id: string; orga
     if (asked === undefined) return [];
     const { rows } = await sql<{ campaignId: string }>`
       with waiting as (
-        select d.id, d.lead_id, p.spread_seconds * (row_number() over (order by d.created_at, d.id) - 1) as after_seconds
+        select d.lead_id, p.spread_seconds * (row_number() over (order by d.lead_id) - 1) as after_seconds
         from deliveries d join partners p on p.id = d.partner_id
         where d.partner_id = ${partner.id} and d.state = 'held'
-        order by d.created_at, d.id limit ${mostAtOnce}
+        order by d.lead_id limit ${mostAtOnce}
       ), locked as materialized (
         select id from leads where id in (select lead_id from waiting) and state in ('held', 'routing')
         order by id for no key update
-      ), leads_first as (
+      ), brought_forward as (
         update leads l set due_at = least(l.due_at, ${now}::timestamptz + make_interval(secs => w.after_seconds))
         from locked join waiting w on w.lead_id = locked.id where l.id = locked.id
-        returning l.campaign_id, l.id, l.due_at
-      ), deliveries_too as (
-        update deliveries d set due_at = least(d.due_at, l.due_at)
-        from leads_first l join waiting w on w.lead_id = l.id where d.id = w.id and d.state = 'held'
+        returning l.campaign_id
       )
-      select distinct campaign_id from leads_first
+      select distinct campaign_id from brought_forward
     `.execute(transaction);
     return rows.map((row) => row.campaignId);
   });

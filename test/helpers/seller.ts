@@ -13,7 +13,7 @@ import { type JsonPartners, startJsonPartners } from "./json-partners.ts";
 /** A seller of leads in an installation of its own, and how to look at what became of everything. */
 export interface Seller extends Installation {
   /** A partner on the real HTTP server, at its own path, with plenty of credit. */
-  partner(document?: Record<string, unknown>): Promise<Buyer>;
+  partner(document?: Record<string, unknown>, internet?: Record<string, unknown>): Promise<Buyer>;
   /** A campaign whose routing is one group of these partners in this order, at 10.00 a lead, or as given. */
   campaign(buyers: readonly Buyer[], document?: Record<string, unknown>): Promise<string>;
   /** Takes in a lead that is like no other, and gives its id. */
@@ -120,12 +120,12 @@ function toSeller(installation: Installation, partners: JsonPartners): Seller {
   };
   return {
     ...installation,
-    async partner(document = {}) {
+    async partner(document = {}, internet = {}) {
       names += 1;
       const name = `partner${names}`;
       const id = await installation.addPartner({
         name,
-        internet: partners.internet(name),
+        internet: partners.internet(name, internet),
         creditLimit: 100_000_000,
         ...document,
       });
