@@ -32,6 +32,8 @@ export async function redeliverLead(
   const result = await inOrganisation(context.database, organisationId, async (transaction) => {
     const lead = await lockLead(transaction, leadId);
     if (lead === null) return { kind: "lead_not_found" } as const;
+    // There is nothing left of it to send.
+    if (lead.state === "erased") return { kind: "delivery_state", state: "erased" } as const;
     const deliveries = await readDeliveries(transaction, leadId);
     const repeatable = deliveries.filter(({ state }) => state === "delivered" || state === "uncertain");
     const named =

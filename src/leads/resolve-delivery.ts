@@ -50,10 +50,7 @@ export async function resolveDelivery(
       .updateTable("leads")
       .set({
         soldCount: lead.soldCount + (isDelivered ? 1 : 0),
-        state: "routing",
-        stateReason: null,
-        dueAt: now,
-        finishedAt: null,
+        ...(lead.state === "erased" ? {} : { state: "routing", stateReason: null, dueAt: now, finishedAt: null }),
       })
       .where("id", "=", lead.id)
       .execute();

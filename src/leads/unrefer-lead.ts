@@ -1,6 +1,8 @@
+import type { Updateable } from "kysely";
 import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import type { Tables } from "../db/tables.ts";
 import { endSales, type SaleEnd } from "../delivery/end-sales.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
@@ -42,7 +44,11 @@ export async function unreferLead(
     const withdrawn = await withdraw(transaction, delivery, now);
     if (!withdrawn) return { kind: "under_way" } as const;
     const others = deliveries.filter((row) => row.id !== delivery.id && withdrawable.includes(row.state));
-    await moveLeadOn(transaction, lead, wasSold(delivery), others.length, reroute, now);
+    await transaction
+      .updateTable("leads")
+      .set(leadAfter(lead, delivery, others, reroute, now))
+      .where("id", "=", lead.id)
+      .execute();
     const end = endOf(delivery, reason, actor);
     if (end !== null) {
       const partner = { id: partnerId, organisationId, timeZone: delivery.timeZone };
@@ -80,25 +86,24 @@ function endOf(delivery: LeadDelivery, reason: string | null, actor: string): Sa
   return delivery.reservedAt === null ? null : { kind: "void" };
 }
 
-async function moveLeadOn(
-  transaction: Database,
+const inHand: readonly string[] = ["held", "offered", "sending"];
+
+/** A lead that others have in hand goes on as it was; else it is over, unless it is to go to other partners. */
+function leadAfter(
   lead: LockedLead,
-  sold: boolean,
-  others: number,
+  withdrawn: LeadDelivery,
+  others: readonly LeadDelivery[],
   reroute: boolean,
   now: Date,
-): Promise<void> {
-  const soldCount = lead.soldCount - (sold ? 1 : 0);
-  const ended = soldCount > 0 ? "sold" : sold ? "returned" : "unsold";
-  const stateReason = ended === "unsold" ? JSON.stringify({ code: "unreferred" }) : null;
-  const next =
-    reroute || others > 0
-      ? { state: "routing" as const, stateReason: null, dueAt: reroute ? now : lead.dueAt, finishedAt: null }
-      : { state: ended as "sold" | "returned" | "unsold", stateReason, dueAt: null, finishedAt: now };
-  const isOtherOnlySold = !reroute && others > 0 && soldCount === others;
-  await transaction
-    .updateTable("leads")
-    .set(isOtherOnlySold ? { soldCount } : { ...next, soldCount })
-    .where("id", "=", lead.id)
-    .execute();
+): Updateable<Tables["leads"]> {
+  const soldCount = lead.soldCount - (wasSold(withdrawn) ? 1 : 0);
+  const isOver = lead.state === "erased" || (lead.state === "sold" && soldCount > 0 && !reroute);
+  if (isOver || (!reroute && others.some(({ state }) => inHand.includes(state)))) return { soldCount };
+  if (reroute) return { soldCount, state: "routing", stateReason: null, dueAt: now, finishedAt: null };
+  const over = { soldCount, stateReason: null, dueAt: null, finishedAt: now };
+  if (soldCount > 0) return { ...over, state: "sold" };
+  const isUncertain = others.some(({ state }) => state === "uncertain");
+  if (wasSold(withdrawn) && !isUncertain) return { ...over, state: "returned" };
+  const code = isUncertain ? "delivery_uncertain" : "unreferred";
+  return { ...over, state: "unsold", stateReason: JSON.stringify({ code }) };
 }
