@@ -33,6 +33,8 @@ export async function recordPayment(context: Context, change: Change, payment: P
   const { organisationId, at } = change;
   const { partnerId } = payment;
   const result = await inOrganisation(context.database, organisationId, async (transaction): Promise<PaymentResult> => {
+    // Before the accounts are locked: a settlement takes the endpoint first, and the two must not wait for each other.
+    await recheckHoldsOf(transaction, [partnerId], at);
     const funds = (await readPartnerFunds(transaction, [partnerId], "lock")).get(partnerId);
     if (funds === undefined) return { kind: "partner_not_found" };
     const movement = toMovement(payment, funds, change.by);
@@ -42,7 +44,6 @@ export async function recordPayment(context: Context, change: Change, payment: P
     const isTaken = movement.fromAccountId === funds.accounts.funds;
     if (isTaken && movement.amountMinor > freeMinor) return { kind: "insufficient_funds", availableMinor: freeMinor };
     await book(transaction, organisationId, [movement], at);
-    await recheckHoldsOf(transaction, [partnerId], at);
     const booked = await findBooked(transaction, movement);
     if (booked?.kind !== "booked") throw new Error("A movement that was just booked is not there.");
     return { ...booked, isReplay: false };

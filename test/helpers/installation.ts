@@ -19,6 +19,8 @@ export interface Installation {
   readonly context: Context;
   readonly organisationId: string;
   readonly databaseUrl: string;
+  /** Log lines of errors: faults of ours, which no partner and no input may cause. */
+  readonly errors: string[];
   /** Moves the clock; it stands still otherwise, unless `realTime` was asked for. */
   setTime(iso: string): void;
   addPartner(document: Record<string, unknown>): Promise<string>;
@@ -42,10 +44,11 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
   const testDatabase = await createTestDatabase();
   const { databaseUrl } = testDatabase;
   let time = options.at === undefined ? null : new Date(options.at);
-  const context = openTestContext(readTestConfig(options), databaseUrl, () => time ?? new Date());
+  const { context, errors } = openTestContext(readTestConfig(options), databaseUrl, () => time ?? new Date());
   const organisationId = await addOrganisation(testDatabase, "Seller");
   return {
     ...actions(context, organisationId),
+    errors,
     databaseUrl,
     setTime: (iso) => {
       time = new Date(iso);
@@ -60,14 +63,17 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
 /** The same installation as another process sees it, with memory and connections of its own. To be closed before it. */
 export function openTwinInstallation(installation: Installation): Installation {
   const { config, clock } = installation.context;
-  const context = openTestContext(config, installation.databaseUrl, clock);
+  const { context, errors } = openTestContext(config, installation.databaseUrl, clock);
   const close = async () => closeContext(context, 5_000);
-  return { ...installation, ...actions(context, installation.organisationId), close };
+  return { ...installation, ...actions(context, installation.organisationId), errors, close };
 }
 
-function openTestContext(config: Config, databaseUrl: string, clock: () => Date): Context {
-  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? "silent" });
-  return openContext({ config, databaseUrl, secret: secretOfTests, clock, log });
+/** What is logged as an error is kept; with TEST_LOG_LEVEL everything from that level on is shown instead. */
+function openTestContext(config: Config, databaseUrl: string, clock: () => Date) {
+  const errors: string[] = [];
+  const level = process.env.TEST_LOG_LEVEL;
+  const log = level === undefined ? pino({ level: "error" }, { write: (line) => errors.push(line) }) : pino({ level });
+  return { context: openContext({ config, databaseUrl, secret: secretOfTests, clock, log }), errors };
 }
 
 function actions(context: Context, organisationId: string) {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, expect } from "@jest/globals";
 import type { Selectable } from "kysely";
 import { type CampaignPatch, changeCampaign } from "../../src/campaigns/store-campaign.ts";
 import type { DeliveryRow, Tables } from "../../src/db/tables.ts";
@@ -60,7 +60,10 @@ const fields = [
   { key: "cover", type: "money" },
 ];
 
-/** Real partners for a whole test file, and sellers that are closed after each test. To be called at the top of the file. */
+/**
+ * Real partners for a whole test file, and sellers that are closed after each test, which fails where one logged an error.
+ * To be called at the top of the file.
+ */
 export function useSellers(): Sellers {
   let partners: JsonPartners | null = null;
   const opened: Seller[] = [];
@@ -72,7 +75,10 @@ export function useSellers(): Sellers {
     partners = await startJsonPartners();
   });
   afterEach(async () => {
+    const errors = opened.flatMap((seller) => seller.errors);
     for (const seller of opened.splice(0)) await seller.close();
+    // A test that means to cause some takes them away.
+    expect(errors).toEqual([]);
   });
   afterAll(async () => partners?.stop());
   return {

@@ -81,6 +81,9 @@ describe("a lead whose routing fails by a fault of ours", () => {
     seller.setTime("2026-03-04T10:01:00Z");
     await seller.settle();
     expect((await seller.leadRow(poisoned)).state).toBe("received");
+    const logged = seller.errors.splice(0);
+    expect(logged).toHaveLength(2);
+    for (const line of logged) expect(line).toContain(poisoned);
     await setFields(seller, poisoned, '{"first_name":"Ann","postcode":"SW1A 1AA"}');
     seller.setTime("2026-03-04T10:02:00Z");
     await seller.settle();
@@ -135,5 +138,6 @@ describe("a database connection that is cut", () => {
     expect(await seller.leadStates(campaignId)).toEqual({ sold: 200 });
     const revenues = await Promise.all(buyers.map(async (buyer) => (await seller.funds(buyer)).revenue));
     expect(revenues).toEqual([100_000, 100_000]);
+    seller.errors.splice(0);
   });
 });
