@@ -38,10 +38,12 @@ export interface InstallationOptions {
   readonly at?: string;
   readonly redisUrl?: string | undefined;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Migrated; a new one on the run's server where absent. */
+  readonly database?: TestDatabase;
 }
 
 export async function openInstallation(options: InstallationOptions = {}): Promise<Installation> {
-  const testDatabase = await createTestDatabase();
+  const testDatabase = options.database ?? (await createTestDatabase());
   const { databaseUrl } = testDatabase;
   let time = options.at === undefined ? null : new Date(options.at);
   const { context, errors } = openTestContext(readTestConfig(options), databaseUrl, () => time ?? new Date());
