@@ -1,0 +1,241 @@
+import { type CampaignPlan, onTheWayMs, type PartnerPlan } from "./configuration.ts";
+import type { AnsweredLead } from "./generator.ts";
+import type { ReceivedRequest } from "./record.ts";
+
+/**
+ * Finds what must not be, from the configuration, the leads that were answered, the receiver's record, and how everything ended.
+ * Shares no code with the product.
+ */
+export interface Evidence {
+  readonly partners: readonly PartnerPlan[];
+  readonly campaigns: readonly CampaignPlan[];
+  readonly answered: readonly AnsweredLead[];
+  readonly requests: readonly ReceivedRequest[];
+  /** Requests that came to an address where nobody may be sent. */
+  readonly forbidden: number;
+  /** Leads delivered by mail: one for each message. */
+  readonly mails: readonly { readonly key: string; readonly leadId: string }[];
+  readonly final: FinalState;
+}
+
+export interface FinalState {
+  readonly leads: readonly {
+    readonly id: string;
+    readonly campaign: string;
+    readonly state: string;
+    readonly email: string;
+  }[];
+  readonly deliveries: readonly {
+    readonly id: string;
+    readonly leadId: string;
+    readonly partner: string;
+    readonly state: string;
+  }[];
+  /** What partners paid for deliveries, and what was taken back: kind post and reverse. */
+  readonly charges: readonly { readonly deliveryId: string; readonly leadId: string; readonly kind: string }[];
+  /** Everything in the ledger, added up, and money still promised. */
+  readonly entriesSum: number;
+  readonly balancesWrong: number;
+  readonly reservedMinor: number;
+  readonly alertsOpen: number;
+}
+
+export interface Verdict {
+  readonly figures: {
+    readonly lost: number;
+    readonly sold_twice: number;
+    readonly charged_twice: number;
+    readonly cap_overshoot: number;
+    readonly outside_schedule: number;
+    readonly ledger_sum: number;
+    /** Of the same kind: each must be 0 as well. */
+    readonly stored_twice: number;
+    readonly changed_key: number;
+    readonly reached_forbidden: number;
+    readonly not_ended: number;
+  };
+  readonly duplicateRequests: number;
+  /** Why partners saw requests twice. */
+  readonly duplicatesBy: Readonly<Record<string, number>>;
+  readonly final: Readonly<Record<string, number>>;
+  readonly examples: readonly string[];
+}
+
+const finalStates: ReadonlySet<string> = new Set(["sold", "unsold", "duplicate", "invalid"]);
+
+export function check(evidence: Evidence): Verdict {
+  const examples: string[] = [];
+  const find = (what: string, found: readonly string[]) => {
+    for (const one of found.slice(0, 5)) examples.push(`${what}: ${one}`);
+    return found.length;
+  };
+  const duplicates = findDuplicates(evidence.requests);
+  const figures = {
+    lost: find("lost", findLost(evidence)),
+    sold_twice: find("sold twice", findSoldTwice(evidence)),
+    charged_twice: find("charged wrongly", findChargedWrongly(evidence)),
+    cap_overshoot: find("beyond a limit", findOvershoot(evidence)),
+    outside_schedule: find("outside the schedule", findOutsideSchedule(evidence)),
+    ledger_sum: Math.abs(evidence.final.entriesSum) + evidence.final.balancesWrong,
+    stored_twice: find("stored twice", findStoredTwice(evidence)),
+    changed_key: find("another key or body", findChangedKeys(evidence.requests)),
+    reached_forbidden: evidence.forbidden,
+    not_ended: find("not ended", findOpen(evidence)),
+  };
+  return { figures, ...duplicates, final: countBy(evidence.final.leads, ({ state }) => state), examples };
+}
+
+/** Answered, and not there or without an end; or said to be sold to a partner who knows nothing of it. */
+function findLost({ answered, final, requests, mails }: Evidence): string[] {
+  const states = new Map(final.leads.map(({ id, state }) => [id, state]));
+  const missing = answered
+    .filter(({ leadId }) => leadId !== null && !states.has(leadId))
+    .map(({ leadId }) => `${leadId} was answered and is not stored`);
+  const endless = final.leads
+    .filter(({ state }) => !finalStates.has(state))
+    .map(({ id, state }) => `${id} ends as ${state}`);
+  const has = takers(requests, mails);
+  const unknown = final.deliveries
+    .filter(({ state, leadId, partner }) => state === "delivered" && has.get(leadId)?.has(partner) !== true)
+    .map(({ id, partner }) => `${partner} never took delivery ${id}`);
+  return [...missing, ...endless, ...unknown];
+}
+
+/** Who has a lead: by lead, the partners, and the keys under which they took it. */
+function takers(
+  requests: readonly ReceivedRequest[],
+  mails: Evidence["mails"],
+): ReadonlyMap<string, ReadonlyMap<string, ReadonlySet<string>>> {
+  const byLead = new Map<string, Map<string, Set<string>>>();
+  const add = (leadId: string, partner: string, key: string) => {
+    const partners = byLead.get(leadId) ?? new Map<string, Set<string>>();
+    byLead.set(leadId, partners);
+    const keys = partners.get(partner) ?? new Set<string>();
+    partners.set(partner, keys);
+    keys.add(key);
+  };
+  for (const { leadId, partner, key, taken } of requests) if (taken) add(leadId, partner, key);
+  for (const { leadId, key } of mails) add(leadId, "mail", key);
+  return byLead;
+}
+
+function findSoldTwice({ requests, mails, final, campaigns }: Evidence): string[] {
+  const limits = new Map(campaigns.map(({ name, saleLimit }) => [name, saleLimit]));
+  const has = takers(requests, mails);
+  return final.leads.flatMap(({ id, campaign }) => {
+    const partners = has.get(id);
+    if (partners === undefined) return [];
+    const tooMany = partners.size > (limits.get(campaign) ?? 0);
+    const again = [...partners.values()].some((keys) => keys.size > 1);
+    return tooMany || again
+      ? [`${id} (${campaign}) is with ${[...partners].map(([name, keys]) => `${name} ×${keys.size}`)}`]
+      : [];
+  });
+}
+
+/** One charge for each delivery that ended as delivered, and none for any other. */
+function findChargedWrongly({ final }: Evidence): string[] {
+  const charges = countBy(
+    final.charges.filter(({ kind }) => kind === "post"),
+    ({ deliveryId }) => deliveryId,
+  );
+  return final.deliveries.flatMap(({ id, state, partner }) => {
+    const due = state === "delivered" ? 1 : 0;
+    const charged = charges[id] ?? 0;
+    return charged === due ? [] : [`delivery ${id} to ${partner} is ${state} and was charged ${charged} times`];
+  });
+}
+
+/** By the receiver's record: how many leads a partner took beyond its limit, and beyond what its credit pays. */
+function findOvershoot({ partners, requests, final }: Evidence): string[] {
+  return partners.flatMap(({ name, dayLimit, creditMinor, priceMinor }) => {
+    const taken = new Set(
+      requests.filter(({ partner, taken }) => partner === name && taken).map(({ leadId }) => leadId),
+    );
+    const delivered = final.deliveries.filter(({ partner, state }) => partner === name && state === "delivered").length;
+    const most = Math.min(dayLimit === 0 ? Number.POSITIVE_INFINITY : dayLimit, Math.floor(creditMinor / priceMinor));
+    const over = Math.max(taken.size, delivered) - most;
+    return Array.from({ length: Math.max(0, over) }, () => `${name} took ${taken.size}, may take ${most}`);
+  });
+}
+
+function findOutsideSchedule({ partners, requests }: Evidence): string[] {
+  const open = new Map(partners.map((partner) => [partner.name, partner.open]));
+  return requests.flatMap(({ partner, atMs, clock, number }) => {
+    const intervals = open.get(partner) ?? null;
+    const at = clock === undefined ? atMs : Date.parse(clock);
+    const grace = clock === undefined ? onTheWayMs : 0;
+    if (intervals === null || intervals.some(([from, to]) => at >= from && at < to + grace)) return [];
+    return [`request ${number} reached ${partner} at ${new Date(at).toISOString()}`];
+  });
+}
+
+/** The generator sends one lead for each address, whatever it has to repeat. */
+function findStoredTwice({ final, answered }: Evidence): string[] {
+  const byEmail = countBy(final.leads, ({ email }) => email);
+  const twice = Object.entries(byEmail)
+    .filter(([, count]) => count > 1)
+    .map(([email, count]) => `${email} is stored ${count} times`);
+  const contradicted = answered
+    .filter((lead) => lead.contradicted)
+    .map(({ number }) => `lead ${number} got two answers`);
+  return [...twice, ...contradicted];
+}
+
+function findChangedKeys(requests: readonly ReceivedRequest[]): string[] {
+  const first = new Map<string, ReceivedRequest>();
+  const changed: string[] = [];
+  for (const request of requests) {
+    const place = `${request.partner} ${request.leadId}`;
+    const before = first.get(place);
+    if (before === undefined) first.set(place, request);
+    else if (before.key !== request.key || before.body !== request.body) {
+      changed.push(`${place}: key ${before.key} (${before.answered}), then ${request.key}`);
+    }
+  }
+  return changed;
+}
+
+function findOpen({ final, answered }: Evidence): string[] {
+  const open = final.deliveries
+    .filter(({ state }) => ["held", "offered", "sending"].includes(state))
+    .map(({ id, state, partner }) => `delivery ${id} to ${partner} is ${state}`);
+  const unanswered = answered
+    .filter(({ leadId }) => leadId === null)
+    .map(({ number }) => `lead ${number} was never answered`);
+  const alerts = final.alertsOpen > 0 ? [`${final.alertsOpen} alerts are due`] : [];
+  const uncertain = final.deliveries.some(({ state }) => state === "uncertain");
+  const reserved = final.reservedMinor !== 0 && !uncertain ? [`${final.reservedMinor} is still reserved`] : [];
+  return [...open, ...unanswered, ...alerts, ...reserved];
+}
+
+/** A request that was seen before is there because of what became of the one before it. */
+function findDuplicates(requests: readonly ReceivedRequest[]) {
+  const last = new Map<string, ReceivedRequest>();
+  const repeated: string[] = [];
+  for (const request of requests) {
+    const before = last.get(request.key);
+    if (before !== undefined) repeated.push(reasons[before.answered]);
+    last.set(request.key, request);
+  }
+  return { duplicateRequests: repeated.length, duplicatesBy: countBy(repeated, (reason) => reason) };
+}
+
+const readable = "answered in full: the worker or the database went away before the answer was recorded";
+const reasons: Readonly<Record<ReceivedRequest["answered"], string>> = {
+  good: readable,
+  rejected: readable,
+  error: "answered 500",
+  busy: "answered 429",
+  hang: "never answered",
+  late: "answered after the time-out",
+  cut: "reset in the middle of the answer",
+  flood: "answered with 10 MB",
+  redirect: "redirected to a private address",
+};
+
+function countBy<T>(items: readonly T[], keyOf: (item: T) => string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const item of items) counts[keyOf(item)] = (counts[keyOf(item)] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Agent, request } from "undici";
+import { z } from "zod";
+import type { SetUp } from "./set-up.ts";
+
+/** One lead that the generator sent, and what it was told. */
+export interface AnsweredLead {
+  readonly number: number;
+  readonly campaign: string;
+  /** Null: no 2xx within the time, though asked again and again. */
+  readonly leadId: string | null;
+  readonly status: string | null;
+  readonly sentAtMs: number;
+  readonly answeredAtMs: number;
+  readonly tries: number;
+  /** Two answers to one Idempotency-Key that named different leads. */
+  readonly contradicted: boolean;
+}
+
+const answerSchema = z.object({ status: z.string(), leadId: z.string() });
+const patienceMs = 60_000;
+
+/**
+ * Sends `leads` leads at a steady rate to both APIs in turn, each with an Idempotency-Key. What is not answered with a 2xx in
+ * time is sent again to the other API, with the same key and content. One in fifty is sent again although it was answered,
+ * as senders do.
+ */
+export async function generate(
+  apis: readonly string[],
+  { campaigns }: SetUp,
+  leads: number,
+  perSecond: number,
+  random: () => number,
+): Promise<readonly AnsweredLead[]> {
+  const agent = new Agent({ connections: 64 });
+  const startedAt = performance.now();
+  const sending: Promise<AnsweredLead>[] = [];
+  for (let number = 0; number < leads; number += 1) {
+    const dueMs = (number * 1000) / perSecond - (performance.now() - startedAt);
+    if (dueMs > 0) await sleep(dueMs);
+    const isShared = random() >= (campaigns[0]?.plan.share ?? 1);
+    const campaign = campaigns[isShared ? 1 : 0];
+    if (campaign === undefined) throw new Error("The trial has two campaigns.");
+    const again = random() < 0.02;
+    const send = async (attempt: number) =>
+      post(agent, `${apis[(number + attempt) % apis.length]}${campaign.intakePath}`, number);
+    sending.push(sendUntilAnswered(number, campaign.plan.name, send, again));
+  }
+  const answered = await Promise.all(sending);
+  await agent.destroy();
+  return answered;
+}
+
+type Answer = z.infer<typeof answerSchema>;
+
+async function sendUntilAnswered(
+  number: number,
+  campaign: string,
+  send: (attempt: number) => Promise<Answer | null>,
+  again: boolean,
+): Promise<AnsweredLead> {
+  const sentAtMs = Date.now();
+  for (let tries = 1; ; tries += 1) {
+    const answer = await send(tries);
+    if (answer !== null) {
+      const second = again ? await send(tries + 1) : null;
+      const contradicted = second !== null && second.leadId !== answer.leadId;
+      return { number, campaign, ...answer, sentAtMs, answeredAtMs: Date.now(), tries, contradicted };
+    }
+    if (Date.now() - sentAtMs > patienceMs) {
+      const never = { leadId: null, status: null, contradicted: false };
+      return { number, campaign, ...never, sentAtMs, answeredAtMs: Date.now(), tries };
+    }
+    await sleep(300);
+  }
+}
+
+/** A made-up person, a different one for each number. */
+async function post(agent: Agent, url: string, number: number): Promise<Answer | null> {
+  try {
+    const response = await request(url, {
+      dispatcher: agent,
+      method: "POST",
+      headers: { "content-type": "application/json", "idempotency-key": `chaos-${number}` },
+      body: JSON.stringify({ first_name: `Person ${number}`, email: `person.${number}@example.com` }),
+      signal: AbortSignal.timeout(5_000),
+    });
+    const body: unknown = await response.body.json();
+    if (response.statusCode >= 200 && response.statusCode < 300) return answerSchema.parse(body);
+    return null;
+  } catch {
+    return null;
+  }
+}
