@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import { CamelCasePlugin, Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 import type { Tables } from "./tables.ts";
@@ -26,7 +27,20 @@ types.setTypeParser(pg.types.builtins.NUMERIC, parseBigint);
  */
 export type Role = "application" | "owner" | "queue";
 
-const optionsOf = { application: "-c role=handoff_app", owner: "", queue: "-c search_path=bullmq" };
+/**
+ * No statement of ours takes so long. PostgreSQL that says nothing for this time is out of reach, whatever the system
+ * believes of the connection: a lost route and a machine without power close nothing.
+ */
+const silenceMs = 15_000;
+
+/** A session whose client has gone so leaves its transaction open; what it locked is let go after this. */
+const forsaken = "-c idle_in_transaction_session_timeout=10s";
+
+const optionsOf = {
+  application: `-c role=handoff_app ${forsaken}`,
+  owner: "",
+  queue: `-c search_path=bullmq ${forsaken}`,
+};
 
 export function createPool(databaseUrl: string, role: Role, size: number): pg.Pool {
   const pool = new pg.Pool({
@@ -40,7 +54,23 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
   // A connection that breaks is replaced by the pool; without listeners it would end the process, idle or in use.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
+  // Migrations take as long as they take.
+  if (role !== "owner") pool.on("connect", breakWhenSilent);
   return pool;
+}
+
+/**
+ * Breaks a connection whose answer does not come. One that waits for no answer, as a listener does, is asked something, and
+ * broken when that is not answered either.
+ */
+function breakWhenSilent(client: pg.PoolClient): void {
+  const stream = "connection" in client && client.connection instanceof pg.Connection && client.connection.stream;
+  if (!(stream instanceof Socket)) return;
+  stream.setTimeout(silenceMs, () => {
+    const isWaiting = "readyForQuery" in client && client.readyForQuery !== true;
+    if (isWaiting) stream.destroy(new Error("Connection terminated: PostgreSQL has been silent for too long."));
+    else void client.query("select").catch(() => undefined);
+  });
 }
 
 export function openDatabase(pool: pg.Pool): Database {
