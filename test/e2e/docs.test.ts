@@ -12,7 +12,7 @@ import { internetSettingsSchema } from "../../src/channels/settings.ts";
 import { freePort } from "../../src/db/embedded-postgres-server.ts";
 import { sendOver } from "../../src/delivery/attempt-delivery.ts";
 import { projectRoot } from "../../src/project-root.ts";
-import { type Block, differenceOf, readPage } from "../helpers/documentation.ts";
+import { type Block, differenceOf, readPage, readTable } from "../helpers/documentation.ts";
 import { startTypeScript, type TestProcess } from "../helpers/process.ts";
 import { reapProcess } from "../helpers/reaper.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
@@ -61,6 +61,17 @@ describe.each(pagesThatRun)("$name", ({ blocks }) => {
     if (difference !== null) throw new Error(`${block.page}:${answer?.line}: ${difference}\n${output}`);
   });
 });
+
+test("docs/api.md lists every route of the OpenAPI document", async () => {
+  const answer = await fetch(`http://127.0.0.1:${port}/openapi.json`);
+  const { paths } = openApi.parse(await answer.json());
+  const routes = Object.entries(paths).flatMap(([route, methods]) =>
+    Object.entries(methods).map(([method, { summary }]) => [method.toUpperCase(), route, summary]),
+  );
+  expect([...readTable(readPage("docs/api.md"), "Routes")]).toEqual(routes);
+});
+
+const openApi = z.object({ paths: z.record(z.string(), z.record(z.string(), z.object({ summary: z.string() }))) });
 
 describe("README.md", () => {
   const { blocks } = readPage("README.md");

@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { z } from "zod";
+import { alertKinds } from "../../src/alerts/insert-alerts.ts";
 import { campaignSchema } from "../../src/campaigns/campaign.ts";
 import { fieldSchema } from "../../src/campaigns/fields.ts";
 import { evaluateFilter, filterSchema } from "../../src/campaigns/filter.ts";
@@ -332,4 +333,144 @@ function failed(code: FailureCode, arrived: "no" | "unknown"): Reply {
   return { kind: "failure", code, detail: "it failed", arrived, durationMs: 1 };
 }
 
-void [existsSync, readFileSync, path, readConfig, projectRoot];
+describe("docs/operations.md", () => {
+  const page = readPage("docs/operations.md");
+  const settings = readTable(page, "Settings");
+
+  test("lists every setting, in the order of the schema", () => {
+    const schema = readSource("src/config.ts").split("const environmentSchema")[1]?.split(".superRefine")[0] ?? "";
+    const names = [...schema.matchAll(/^ {4}([A-Z][A-Z_]+):/gm)].map(([, name]) => name);
+    expect(names.length).toBeGreaterThan(20);
+    expect(settings.map(([name]) => name)).toEqual(names);
+  });
+
+  test("tells what each setting is without a word of ours", () => {
+    const read = readConfig({ SMTP_HOST: "mail.example.com" });
+    if (!read.ok) throw new Error(read.problems.join("; "));
+    const { config } = read;
+    const usual: Readonly<Record<string, unknown>> = {
+      PORT: config.port,
+      HOST: config.host,
+      DATA_DIR: config.dataDirectory,
+      QUEUE_PREFIX: config.queuePrefix,
+      DEMO: Number(config.demo),
+      WORKER_CONCURRENCY: config.workerConcurrency,
+      DATABASE_POOL_SIZE: config.databasePoolSize,
+      INTAKE_RATE_PER_MINUTE: config.intakeRatePerMinute,
+      LOG_LEVEL: config.logLevel,
+      SMTP_PORT: config.smtp?.port,
+      SMTP_SECURE: Number(config.smtp?.secure),
+      SMTP_FROM: config.smtp?.from,
+    };
+    const shown = settings.filter(([, value]) => value !== "").map(([name, value]) => [name, value]);
+    expect(shown).toEqual(Object.entries(usual).map(([name, value]) => [name, String(value)]));
+  });
+
+  test("lists every message of the log", () => {
+    const shown = readTable(page, "Logs").map(([name]) => name);
+    expect(shown.sort()).toEqual(loggedMessages().sort());
+  });
+
+  test("lists every kind of alert", () => {
+    expect(readTable(page, "Alerts").map(([kind]) => kind)).toEqual([...alertKinds]);
+  });
+
+  test("lists every metric of ours", () => {
+    const names = [...readSource("src/http/metrics.ts").matchAll(/name: "(handoff_\w+)"/g)].map(([, name]) => name);
+    expect(
+      readTable(page, "Health")
+        .slice(0, 3)
+        .map(([path]) => path),
+    ).toEqual(["/healthz", "/readyz", "/metrics"]);
+    for (const name of names) expect(page.text).toContain(`| \`${name}\` |`);
+  });
+});
+
+function readSource(file: string): string {
+  return readFileSync(path.join(projectRoot, file), "utf8");
+}
+
+/** Names of messages are texts of their own in the program, such as "sweep.failed"; only that of a request has no dot. */
+function loggedMessages(): string[] {
+  const files = ["src", "workers", "queues"].flatMap((folder) =>
+    readdirSync(path.join(projectRoot, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => path.join(folder, name)),
+  );
+  const subjects = "alerts?|delivery|drain|intake|job|lease|queue|rate_limit|request|routing|sweep";
+  const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
+  const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
+  return ["request", ...new Set(names)];
+}
+
+test("docs/api.md lists every error as it is", () => {
+  const expected = Object.entries(errors).map(([code, { status, title }]) => [code, String(status), title]);
+  expect(readTable(readPage("docs/api.md"), "Errors")).toEqual(expected);
+});
+
+describe("a link of a page", () => {
+  const links = pages.flatMap((page) =>
+    [...withoutCode(page.text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = ""]) => [page.name, target] as const),
+  );
+
+  test.each(links.filter(([, target]) => !target.startsWith("https://")))(
+    "in %s to %s leads somewhere",
+    (from, target) => {
+      const [file = "", heading] = target.split("#");
+      const name = file === "" ? from : path.join(path.dirname(from), file);
+      expect(existsSync(path.join(projectRoot, name))).toBe(true);
+      if (heading !== undefined) expect(headingsOf(name)).toContain(heading);
+    },
+  );
+
+  test("every page can be reached from the README", () => {
+    const linked = links.filter(([from]) => from === "README.md").map(([, target]) => target.split("#")[0]);
+    expect(pages.map(({ name }) => name).filter((name) => name !== "README.md" && !linked.includes(name))).toEqual([]);
+  });
+});
+
+function withoutCode(text: string): string {
+  return text.replace(/^```[\s\S]*?^```$/gm, "").replace(/`[^`\n]*`/g, "code");
+}
+
+/** Headings as GitHub makes them into anchors. */
+function headingsOf(page: string): string[] {
+  const headings = readSource(page).matchAll(/^#+ (.*)$/gm);
+  return [...headings].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+describe("no example reaches a real person or company", () => {
+  test.each(pages.map((page) => [page.name, page.text] as const))("%s names reserved domains only", (_, text) => {
+    const hosts = [...text.matchAll(/(?:https?:\/\/|[\w.+-]@)((?:[a-z0-9-]+\.)+[a-z]{2,})/gi)].map(
+      ([, host = ""]) => host,
+    );
+    expect(hosts.filter((host) => !isReserved(host) && !referenced.has(host))).toEqual([]);
+  });
+
+  test.each(pages.map((page) => [page.name, page.text] as const))("%s has made-up phone numbers only", (_, text) => {
+    const numbers = [...text.matchAll(/(?<![\w-])(?:\+|00|0|\(0)\d(?:[() ]{0,2}\d){8,14}(?![\w-])/g)].map(([found]) =>
+      found.replace(/\D/g, "").replace(/^0044|^44|^00|^0/, ""),
+    );
+    const madeUp = /^(20794600?\d{2,4}|2079460\d{3}|7700900\d{3}|12025550\d{3}|1202555012\d)$/;
+    expect(numbers.filter((number) => !madeUp.test(number))).toEqual([]);
+  });
+});
+
+/** RFC 2606 and RFC 6761. */
+function isReserved(host: string): boolean {
+  return /(^|\.)(test|example|invalid|localhost)$|(^|\.)example\.(com|net|org)$/i.test(host);
+}
+
+/** What the pages refer readers to, and names of XML namespaces. */
+const referenced = new Set([
+  "github.com",
+  "liquidjs.com",
+  "schemas.xmlsoap.org",
+  "www.standardwebhooks.com",
+  "www.w3.org",
+]);
