@@ -144,7 +144,12 @@ export type Outcome =
       /** From Retry-After, at most an hour; null where the partner named none. */
       readonly retryAfterMs: number | null;
     }
-  | { readonly kind: "broken"; readonly reason: string };
+  | {
+      readonly kind: "broken";
+      readonly reason: string;
+      /** The partner said 2xx to the whole request, and what else it said cannot be read: it may have taken the lead. */
+      readonly mayHaveArrived?: true;
+    };
 
 /** Rendering ends in a request or in the reason why this lead cannot be put into this body. */
 export type Rendered<R extends ChannelRequest = ChannelRequest> =

@@ -165,7 +165,7 @@ function answered(status: number): string {
 }
 
 function unreadable(reason: string): Outcome {
-  return broken(`The answer cannot be checked: ${reason}.`);
+  return { kind: "broken", reason: `The answer cannot be checked: ${reason}.`, mayHaveArrived: true };
 }
 
 function rejected(reason: string): Outcome {

@@ -33,8 +33,10 @@ export function nextState(delivery: AttemptedDelivery, outcome: Outcome, now: Da
       return { state: "delivered", retryAt: null, mayHaveArrived: true, reason: outcome.reason };
     case "rejected":
       return ended(delivery, "rejected", delivery.mayHaveArrived, outcome.reason);
-    case "broken":
-      return ended(delivery, givenUp(delivery.mayHaveArrived), delivery.mayHaveArrived, outcome.reason);
+    case "broken": {
+      const mayHaveArrived = delivery.mayHaveArrived || outcome.mayHaveArrived === true;
+      return ended(delivery, givenUp(mayHaveArrived), mayHaveArrived, outcome.reason);
+    }
     case "retry": {
       // A readable answer that took nothing is no doubt; only silence after sending is.
       const mayHaveArrived = delivery.mayHaveArrived || outcome.arrived === "unknown";

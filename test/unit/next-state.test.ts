@@ -38,6 +38,7 @@ describe("what an outcome makes of a delivery", () => {
     expect(nextState({ ...last, mayHaveArrived: true }, retry("no"), now, 0.5).state).toBe("uncertain");
     expect(nextState({ ...last, mayHaveArrived: true }, broken, now, 0.5).state).toBe("uncertain");
     expect(nextState(last, broken, now, 0.5).state).toBe("failed");
+    expect(nextState(first, { ...broken, mayHaveArrived: true }, now, 0.5).state).toBe("uncertain");
   });
 
   test("a delivered lead that is sent again stays delivered whatever the partner says", () => {
