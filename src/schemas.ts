@@ -3,15 +3,17 @@ import { z } from "zod";
 
 /** Pieces that the documents of several parts share. */
 
-export const timeZoneSchema = z
-  .string()
-  .refine((zone) => IANAZone.isValidZone(zone), {
-    message: "must be a time zone of the IANA database, such as Europe/London",
-  });
+export const timeZoneSchema = z.string().refine((zone) => IANAZone.isValidZone(zone), {
+  message: "must be a time zone of the IANA database, such as Europe/London",
+});
+
+/** No amount is larger, so that sums of thousands of amounts are still counted exactly (2^53). */
+export const mostMinorUnits = 1_000_000_000_000;
 
 export const minorUnitsSchema = z
   .int("must be a whole number of minor units (1250 is 12.50)")
-  .min(0, "must not be negative");
+  .min(0, "must not be negative")
+  .max(mostMinorUnits, `must be at most ${mostMinorUnits}`);
 
 export const whenBlockedSchema = z.enum(["next", "hold"], "must be next or hold");
 

@@ -9,6 +9,8 @@ export interface PartnerFunds {
   readonly currency: string;
   readonly balanceMinor: number;
   readonly reservedMinor: number;
+  /** Of each account, by its id. */
+  readonly balances: ReadonlyMap<string, number>;
 }
 
 /** Opens the accounts that a partner needs, in its currency. Once per partner. */
@@ -71,6 +73,7 @@ function toFunds(
     currency: funds.currency,
     balanceMinor: funds.balanceMinor + reserved.balanceMinor,
     reservedMinor: reserved.balanceMinor,
+    balances: new Map(rows.map(({ id, balanceMinor }) => [id, balanceMinor])),
   };
 }
 

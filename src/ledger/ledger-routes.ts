@@ -7,6 +7,7 @@ import { changeBy } from "../http/change-by.ts";
 import { idempotencyHeaders } from "../http/idempotency-header.ts";
 import { cutPage, pageQuery, pageRows, pageSchema } from "../http/page.ts";
 import { sendProblem } from "../http/send-problem.ts";
+import { mostMinorUnits } from "../schemas.ts";
 import { availableMinor, readPartnerFunds } from "./accounts.ts";
 import { recordPayment } from "./record-payment.ts";
 
@@ -15,6 +16,8 @@ const paymentSchema = z
     kind: z.enum(["payment", "refund", "adjustment"], "must be payment, refund or adjustment").default("payment"),
     amount: z
       .int("must be a whole number of minor units (1250 is 12.50)")
+      .min(-mostMinorUnits, `must be at least -${mostMinorUnits}`)
+      .max(mostMinorUnits, `must be at most ${mostMinorUnits}`)
       .refine((amount) => amount !== 0, "must not be zero")
       .meta({ description: "in minor units; below zero only for an adjustment that takes away" }),
     reason: z.string().trim().min(1).max(500),
@@ -79,6 +82,10 @@ export function ledgerRoutes(api: Api, context: Context): void {
           return sendProblem(reply, "not_found");
         case "idempotency_conflict":
           return sendProblem(reply, "idempotency_conflict");
+        case "beyond_limit": {
+          const message = `would take the partner's books beyond ${result.limitMinor}`;
+          return sendProblem(reply, "invalid_body", { fields: [{ field: "amount", code: "too_large", message }] });
+        }
         case "insufficient_funds":
           return sendProblem(reply, "insufficient_funds", { detail: `${result.availableMinor} can be taken at most.` });
         case "booked": {

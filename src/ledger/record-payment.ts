@@ -5,6 +5,7 @@ import { newId } from "../db/id.ts";
 import { sha256 } from "../encrypt.ts";
 import type { Change } from "../organisations/record-change.ts";
 import { recheckHoldsOf } from "../partners/resume-partner.ts";
+import { mostMinorUnits } from "../schemas.ts";
 import { type PartnerFunds, readPartnerFunds } from "./accounts.ts";
 import { book, type Movement } from "./book.ts";
 
@@ -23,11 +24,15 @@ export type PaymentResult =
   | { readonly kind: "booked"; readonly transactionId: string; readonly isReplay: boolean }
   | { readonly kind: "partner_not_found" }
   | { readonly kind: "insufficient_funds"; readonly availableMinor: number }
+  | { readonly kind: "beyond_limit"; readonly limitMinor: number }
   | { readonly kind: "idempotency_conflict" };
 
+/** An account is never this far from zero: beyond 2^53, nine times as far, it could not be read any more. */
+const largestBalanceMinor = 1_000 * mostMinorUnits;
+
 /**
- * Books what staff enter for a partner. Refuses to give back more than the balance less what is reserved, and a used
- * idempotency key with other content. Leads that wait for the partner's money are looked at again.
+ * Books what staff enter for a partner. Refuses to give back more than the balance less what is reserved, what no
+ * account could count, and a used idempotency key with other content. Leads that wait for the partner's money are looked at again.
  */
 export async function recordPayment(context: Context, change: Change, payment: Payment): Promise<PaymentResult> {
   const { organisationId, at } = change;
@@ -43,6 +48,7 @@ export async function recordPayment(context: Context, change: Change, payment: P
     const freeMinor = funds.balanceMinor - funds.reservedMinor;
     const isTaken = movement.fromAccountId === funds.accounts.funds;
     if (isTaken && movement.amountMinor > freeMinor) return { kind: "insufficient_funds", availableMinor: freeMinor };
+    if (!canBeCounted(movement, funds)) return { kind: "beyond_limit", limitMinor: largestBalanceMinor };
     await book(transaction, organisationId, [movement], at);
     const booked = await findBooked(transaction, movement);
     if (booked?.kind !== "booked") throw new Error("A movement that was just booked is not there.");
@@ -50,6 +56,12 @@ export async function recordPayment(context: Context, change: Change, payment: P
   });
   if (result.kind === "booked" && !result.isReplay) context.waker.wake(drainPartner, { organisationId, partnerId });
   return result;
+}
+
+function canBeCounted({ fromAccountId, toAccountId, amountMinor }: Movement, { balances }: PartnerFunds): boolean {
+  const from = (balances.get(fromAccountId) ?? 0) - amountMinor;
+  const to = (balances.get(toAccountId) ?? 0) + amountMinor;
+  return Math.max(Math.abs(from), Math.abs(to)) <= largestBalanceMinor;
 }
 
 function toMovement(payment: Payment, { accounts, currency }: PartnerFunds, createdBy: string): Movement {
