@@ -6,6 +6,7 @@ export const errors = {
   malformed_body: { status: 400, title: "The body cannot be read" },
   invalid_query: { status: 400, title: "A query parameter or header is not right" },
   unauthorised: { status: 401, title: "A valid API key is needed" },
+  not_signed: { status: 403, title: "The request does not carry the signature that it must" },
   not_found: { status: 404, title: "There is no such thing" },
   route_not_found: { status: 404, title: "There is no such address" },
   intake_key_unknown: { status: 404, title: "There is no such intake key" },

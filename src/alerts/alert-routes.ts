@@ -101,12 +101,12 @@ export function smsStatusRoutes(api: Api, context: Context): void {
         security: [],
         headers: z.looseObject({ "x-twilio-signature": z.string().default("") }),
         body: z.record(z.string(), z.string()),
-        response: { 204: z.undefined(), 403: z.undefined(), ...problems },
+        response: { 204: z.undefined(), ...problems },
       },
     },
     async (request, reply) => {
       if (!isSignedByTwilio(context, request.headers["x-twilio-signature"], request.body)) {
-        return reply.code(403).send();
+        return sendProblem(reply, "not_signed");
       }
       const result = await takeSmsStatus(context, request.body);
       if (result === "unreadable") return sendProblem(reply, "invalid_body");

@@ -51,6 +51,10 @@ function refuseRequest(error: FastifyError, request: FastifyRequest, reply: Fast
   if (error instanceof RateExceeded) {
     return sendProblem(reply, "rate_limited", { detail: `Try again in ${error.retryAfterSeconds} s.` });
   }
+  // What serves the files of the documentation, when a path leads out of them.
+  if (error.statusCode === 403 || error.statusCode === 404) {
+    return sendProblem(reply, "route_not_found", { detail: "Nothing is served at this path; see /docs." });
+  }
   if (error.statusCode === 400) {
     return sendProblem(reply, "malformed_body", { detail: "The body is not well-formed JSON in UTF-8." });
   }
