@@ -1,0 +1,298 @@
+import pg from "pg";
+import {
+  type ApiDocument,
+  entriesOf,
+  fillPath,
+  listOf,
+  type Operation,
+  readDocument,
+  sampleOf,
+} from "./api-document.ts";
+import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
+import { textAt, valueAt } from "./http.ts";
+import type { Report } from "./record.ts";
+
+/** One organisation's key on every route that there is, with every id of another's. */
+export async function attackAsStranger(attacker: Attacker): Promise<void> {
+  const { record, installation } = attacker;
+  const { strangerKey } = installation;
+  let document: ApiDocument = { operations: [], schemas: {} };
+  let ids: readonly string[] = [];
+  const words = new Set<string>();
+  await record.case("the owner has something of everything", async (report) => {
+    document = await readDocument(attacker, report);
+    await fillOrganisation(attacker, report, words);
+    ids = await collectIds(attacker, report, document);
+  });
+  const before = await digestOf(installation.databaseUrl, installation.ownerKey);
+  for (const operation of document.operations) {
+    await record.case(`${operation.method} ${operation.path} without a key`, async (report) =>
+      withoutKey(attacker, report, document, operation),
+    );
+    if (operation.isPublic) continue;
+    const parameters = operation.parameters.filter(({ place }) => place === "path");
+    if (parameters.length > 0) await attackPath(attacker, document, operation, ids, words);
+    else await attackBodyAndQuery(attacker, document, operation, ids, words);
+  }
+  await record.case("nothing of the owner's was changed", async (report) => {
+    const after = await digestOf(installation.databaseUrl, installation.ownerKey);
+    for (const [table, digest] of before) {
+      if (after.get(table) !== digest) report("leak", `rows of ${table} are not as they were`);
+    }
+  });
+  await record.case("the stranger's lists hold nothing of the owner's", async (report) => {
+    for (const operation of document.operations.filter(
+      ({ method, path, isPublic }) => method === "GET" && !path.includes("{") && !isPublic,
+    )) {
+      const answer = await attacker.call(report, { path: operation.path, key: strangerKey });
+      lookForOwner(report, answer.text, ids, words, operation.path);
+    }
+  });
+}
+
+async function fillOrganisation(attacker: Attacker, report: Report, words: Set<string>): Promise<void> {
+  const { installation, person } = attacker;
+  const url = `${installation.receiver.url}/ok`;
+  const partner = await addPartner(attacker, report, {
+    internet: { method: "json", url, body: "{}" },
+    contact: { email: "desk@example.com" },
+    alerts: { leadReferredEmail: true },
+  });
+  const shop = await addCampaign(attacker, report, [partner]);
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/partners/${partner}/payments`,
+    document: { amount: 1_000, reason: "for the trial" },
+  });
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/campaigns/${shop.campaignId}/intake-keys`,
+    document: { name: "another" },
+    shows: /intake key/,
+  });
+  for (let count = 0; count < 3; count += 1) {
+    const one = person();
+    for (const word of Object.values(one)) words.add(word);
+    await attacker.call(report, {
+      method: "POST",
+      path: `/v1/intake/${shop.intakeKey}?wait=5000`,
+      key: null,
+      document: one,
+    });
+  }
+}
+
+const uuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g;
+
+/** Whatever looks like an id in what the owner's own lists and things say; says which things it could not see. */
+async function collectIds(attacker: Attacker, report: Report, document: ApiDocument): Promise<readonly string[]> {
+  const ids = new Set<string>();
+  const gets = document.operations.filter(({ method, isPublic }) => method === "GET" && !isPublic);
+  const kinds = new Map<string, string[]>();
+  for (const operation of gets.filter(({ path }) => !path.includes("{"))) {
+    const { json, text } = await attacker.call(report, { path: operation.path });
+    for (const [id] of text.matchAll(uuid)) ids.add(id);
+    const listed = listOf(valueAt(json, "data"))
+      .map((one) => String(valueAt(one, "id")))
+      .slice(0, 3);
+    kinds.set(operation.path, listed);
+  }
+  for (const operation of gets.filter(({ path }) => path.includes("{"))) {
+    const parent = operation.path.slice(0, operation.path.indexOf("/{"));
+    let seen = 0;
+    for (const id of kinds.get(parent) ?? []) {
+      const { status, text } = await attacker.call(report, { path: fillPath(operation, () => id) });
+      if (status === 200) seen += 1;
+      for (const [found] of text.matchAll(uuid)) ids.add(found);
+    }
+    if (seen === 0)
+      report("accepted_bad", `the owner sees nothing at ${operation.path}: the trial has nothing to attack there`);
+  }
+  return [...ids].slice(0, attacker.isShort ? 60 : 2_000);
+}
+
+async function withoutKey(
+  attacker: Attacker,
+  report: Report,
+  document: ApiDocument,
+  operation: Operation,
+): Promise<void> {
+  if (operation.isPublic) return;
+  const id = "01890000-0000-7000-8000-000000000000";
+  const path = fillPath(operation, () => id);
+  const body = operation.hasBody ? { document: sampleOf(operation.body, document, () => id) } : {};
+  const keys = [
+    null,
+    "",
+    "x",
+    "null",
+    "undefined",
+    "Bearer",
+    `${attacker.installation.ownerKey}x`,
+    attacker.installation.ownerKey.slice(0, -1),
+  ];
+  for (const key of keys) {
+    const { status } = await attacker.call(report, { method: operation.method, path, key, ...body });
+    if (status !== 401) report("accepted_bad", `answered ${status} to the key ${JSON.stringify(key)}`);
+  }
+}
+
+async function attackPath(
+  attacker: Attacker,
+  document: ApiDocument,
+  operation: Operation,
+  ids: readonly string[],
+  words: ReadonlySet<string>,
+): Promise<void> {
+  const { record, installation, random } = attacker;
+  await record.case(`${operation.method} ${operation.path} with ids of another organisation`, async (report) => {
+    for (const id of ids) {
+      let place = 0;
+      const path = fillPath(operation, () => (place++ === 0 ? id : random.pick(ids)));
+      const body = operation.hasBody ? { document: sampleOf(operation.body, document, () => random.pick(ids)) } : {};
+      const answer = await attacker.call(report, {
+        method: operation.method,
+        path,
+        key: installation.strangerKey,
+        ...body,
+      });
+      if (answer.status < 400) report("leak", `${path} answered ${answer.status} ${answer.text.slice(0, 200)}`);
+      // What was asked for is no news.
+      lookForOwner(
+        report,
+        answer.text,
+        ids.filter((one) => !path.includes(one) && !JSON.stringify(body).includes(one)),
+        words,
+        path,
+      );
+    }
+  });
+  await record.case(
+    `${operation.method} ${operation.path} with ids of another organisation and a body that is right`,
+    async (report) => {
+      if (!operation.hasBody) return;
+      const least = leastBody(operation.body, document, random.pick(ids));
+      for (const id of ids) {
+        const path = fillPath(operation, () => id);
+        const answer = await attacker.call(report, {
+          method: operation.method,
+          path,
+          key: installation.strangerKey,
+          document: least,
+        });
+        if (answer.status < 400) report("leak", `${path} answered ${answer.status} ${answer.text.slice(0, 200)}`);
+        lookForOwner(report, answer.text, [], words, path);
+      }
+    },
+  );
+}
+
+/** Only what must be there. */
+function leastBody(schema: unknown, document: ApiDocument, id: string): unknown {
+  const required = listOf(valueAt(schema, "required")).map(String);
+  const full = sampleOf(schema, document, () => id);
+  return Object.fromEntries(entriesOf(full).filter(([key]) => required.includes(key)));
+}
+
+async function attackBodyAndQuery(
+  attacker: Attacker,
+  document: ApiDocument,
+  operation: Operation,
+  ids: readonly string[],
+  words: ReadonlySet<string>,
+): Promise<void> {
+  const { record, installation } = attacker;
+  const named = operation.parameters.filter(
+    ({ place, schema }) => place === "query" && valueAt(schema, "format") === "uuid",
+  );
+  for (const { name } of named) {
+    await record.case(
+      `${operation.method} ${operation.path}?${name}= with ids of another organisation`,
+      async (report) => {
+        for (const id of ids) {
+          const path = `${operation.path}?${name}=${id}`;
+          const answer = await attacker.call(report, { method: operation.method, path, key: installation.strangerKey });
+          lookForOwner(
+            report,
+            answer.text,
+            ids.filter((one) => one !== id),
+            words,
+            path,
+          );
+        }
+      },
+    );
+  }
+  if (!operation.hasBody || operation.method === "PATCH") return;
+  await record.case(
+    `${operation.method} ${operation.path} with a body that names ids of another organisation`,
+    async (report) => {
+      for (const id of ids.slice(0, 20)) {
+        const bodies = [sampleOf(operation.body, document, () => id), leastBody(operation.body, document, id)];
+        for (const body of bodies) {
+          const answer = await attacker.call(report, {
+            method: operation.method,
+            path: operation.path,
+            key: installation.strangerKey,
+            document: body,
+            shows: /intake key/,
+          });
+          if (answer.status < 300 && JSON.stringify(body).includes(id) && answer.text.includes(id))
+            report("leak", `${operation.path} took the id ${id} of another: ${answer.text.slice(0, 200)}`);
+          lookForOwner(report, answer.text, [], words, operation.path);
+        }
+      }
+    },
+  );
+}
+
+function lookForOwner(
+  report: Report,
+  text: string,
+  ids: readonly string[],
+  words: ReadonlySet<string>,
+  path: string,
+): void {
+  for (const word of [...ids, ...words]) {
+    if (text.includes(word)) report("leak", `${path} told the stranger ${word}`);
+  }
+}
+
+/** A digest of each table's rows of the owner, but for those that workers write while nobody asks. */
+async function digestOf(databaseUrl: string, ownerKey: string): Promise<ReadonlyMap<string, string>> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    const owner = await client.query("select organisation_id as id from api_keys where key_hash = sha256($1::bytea)", [
+      Buffer.from(ownerKey),
+    ]);
+    const id = textAt(owner.rows[0], "id");
+    const tables = await client.query(
+      "select table_name as name from information_schema.columns where table_schema = 'public' and column_name = 'organisation_id' order by 1",
+    );
+    const digests = new Map<string, string>();
+    for (const row of tables.rows) {
+      const name = textAt(row, "name");
+      if (
+        /^(leads|deliveries|attempts|alerts|endpoints|hold|limit_usage|entries|accounts|transactions|decisions|lead_|drain|lease)/.test(
+          name,
+        )
+      ) {
+        const { rows } = await client.query(
+          `select count(*)::text as digest from "${name}" where organisation_id = $1`,
+          [id],
+        );
+        if (/^(leads|lead_contacts)$/.test(name)) digests.set(name, textAt(rows[0], "digest"));
+        continue;
+      }
+      const { rows } = await client.query(
+        `select coalesce(md5(string_agg(md5(t::text), '' order by t::text)), '') as digest from "${name}" t where organisation_id = $1`,
+        [id],
+      );
+      digests.set(name, textAt(rows[0], "digest"));
+    }
+    return digests;
+  } finally {
+    await client.end();
+  }
+}

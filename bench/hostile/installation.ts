@@ -1,0 +1,155 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { startMailCatcher } from "../../demo/mail-catcher.ts";
+import { demoAccount, startSmsCatcher } from "../../demo/sms-catcher.ts";
+import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { freePort } from "../../src/db/embedded-postgres-server.ts";
+import { projectRoot } from "../../src/project-root.ts";
+import { startProcess, type TestProcess } from "../../test/helpers/process.ts";
+import { reapProcess, releaseProcess } from "../../test/helpers/reaper.ts";
+import { startRedisServer } from "../../test/helpers/redis.ts";
+import { makeTemporaryFolder } from "../../test/helpers/temporary-folder.ts";
+import { type Receiver, startCanary, startReceiver } from "./receivers.ts";
+
+export type Backend = "postgres" | "redis";
+
+/** A Handoff as an operator runs it, through its CLI: an API, a worker, and a `handoff start` beside them. */
+export interface AttackedInstallation {
+  /** `handoff api`, without a limit of requests. */
+  readonly api: string;
+  /** `handoff start` on the same database, with a limit of `ratePerMinute` leads. */
+  readonly limited: string;
+  readonly ratePerMinute: number;
+  readonly databaseUrl: string;
+  readonly redisUrl: string | null;
+  readonly ownerKey: string;
+  readonly strangerKey: string;
+  readonly processes: readonly { readonly name: string; readonly process: TestProcess }[];
+  readonly receiver: Receiver;
+  readonly canary: Awaited<ReturnType<typeof startCanary>>;
+  readonly mail: Awaited<ReturnType<typeof startMailCatcher>>;
+  /** Ports of the installation's own that no partner's address may reach. */
+  readonly innerPorts: readonly number[];
+  /** Of the operator: in no answer, no log, and nowhere in the database. */
+  readonly secrets: readonly (readonly [name: string, secret: string])[];
+  /** Everything that was written to standard output, standard error, and log files. */
+  readOutput(): readonly (readonly [name: string, text: string])[];
+  stop(): Promise<void>;
+}
+
+const ratePerMinute = 40;
+
+export async function startInstallation(backend: Backend): Promise<AttackedInstallation> {
+  const opened: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const close of opened.splice(0).reverse()) await close();
+  };
+  try {
+    return await open(backend, opened, stop);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+type Opened = (() => Promise<unknown>)[];
+
+async function open(backend: Backend, opened: Opened, stop: () => Promise<void>): Promise<AttackedInstallation> {
+  const folder = await makeTemporaryFolder();
+  const log = (message: string) => void process.stderr.write(`${message}\n`);
+  const postgres = await startEmbeddedPostgres({ dataDirectory: folder, settings: { fsync: "off" }, log });
+  reapProcess(postgres.pid, "SIGINT");
+  opened.push(async () => {
+    await postgres.stop();
+    releaseProcess(postgres.pid);
+  });
+  const redis = backend === "redis" ? await startRedisServer(folder) : null;
+  if (redis !== null) opened.push(async () => redis.process.end("SIGTERM"));
+  const receiver = await startReceiver();
+  const canary = await startCanary();
+  const mail = await startMailCatcher("127.0.0.1", 0);
+  const sms = await startSmsCatcher("127.0.0.1", 0);
+  opened.push(receiver.stop, canary.stop, mail.stop, sms.stop);
+
+  const [apiPort, limitedPort] = [await freePort(), await freePort()];
+  const secret = `operator-secret-${randomBytes(24).toString("hex")}`;
+  const ownerKey = `owner-key-${randomBytes(24).toString("hex")}`;
+  const smtpPassword = `smtp-password-${randomBytes(12).toString("hex")}`;
+  const environment = {
+    HOST: "127.0.0.1",
+    DATA_DIR: folder,
+    DATABASE_URL: postgres.databaseUrl,
+    HANDOFF_SECRET: secret,
+    HANDOFF_API_KEY: ownerKey,
+    HANDOFF_ALLOW_HOSTS: receiver.host,
+    // The most that an operator can have written: nothing personal may be in it.
+    LOG_LEVEL: "trace",
+    DEMO: "0",
+    DATABASE_POOL_SIZE: "10",
+    WORKER_CONCURRENCY: "20",
+    INTAKE_RATE_PER_MINUTE: "0",
+    SMTP_HOST: "127.0.0.1",
+    SMTP_PORT: String(mail.port),
+    SMTP_USERNAME: "handoff",
+    SMTP_PASSWORD: smtpPassword,
+    SMTP_FROM: "Handoff <handoff@example.com>",
+    TWILIO_ACCOUNT_SID: demoAccount.accountSid,
+    TWILIO_AUTH_TOKEN: demoAccount.authToken,
+    TWILIO_FROM: "+447700900000",
+    TWILIO_BASE_URL: sms.url,
+    REDIS_URL: redis?.url ?? "",
+  };
+  const cli = (words: readonly string[], more: Readonly<Record<string, string>> = {}) =>
+    startProcess(process.execPath, [path.join(projectRoot, "dist", "src", "cli.js"), ...words], {
+      env: { ...environment, ...more },
+    });
+  await finish(cli(["migrate"]));
+  const strangerKey = /API key: +(\S+)/.exec(await finish(cli(["organisation", "create", "--name", "Strangers"])))?.[1];
+  if (strangerKey === undefined) throw new Error("The second organisation was made without a key.");
+  const limits = { PORT: String(limitedPort), INTAKE_RATE_PER_MINUTE: String(ratePerMinute) };
+  const processes = [
+    { name: "api", process: cli(["api"], { PORT: String(apiPort) }) },
+    { name: "worker", process: cli(["worker"]) },
+    { name: "start", process: cli(["start"], limits) },
+  ];
+  opened.push(async () => Promise.all(processes.map(async (one) => one.process.end("SIGTERM"))));
+  await Promise.all(processes.map(async (one) => one.process.waitFor(/ is ready/, 60_000)));
+
+  const logFiles = [path.join(folder, "handoff.log"), path.join(folder, "postgres", "server.log")];
+  return {
+    api: `http://127.0.0.1:${apiPort}`,
+    limited: `http://127.0.0.1:${limitedPort}`,
+    ratePerMinute,
+    databaseUrl: postgres.databaseUrl,
+    redisUrl: redis?.url ?? null,
+    ownerKey,
+    strangerKey,
+    processes,
+    receiver,
+    canary,
+    mail,
+    innerPorts: [postgres.port, apiPort, limitedPort, mail.port, ...(redis ? [Number(new URL(redis.url).port)] : [])],
+    secrets: [
+      ["HANDOFF_SECRET", secret],
+      ["HANDOFF_API_KEY", ownerKey],
+      ["the stranger's API key", strangerKey],
+      ["SMTP_PASSWORD", smtpPassword],
+      ["TWILIO_AUTH_TOKEN", demoAccount.authToken],
+      ["the password of the database", new URL(postgres.databaseUrl).password],
+    ],
+    readOutput: () => [
+      ...processes.map((one) => [`output of ${one.name}`, one.process.output()] as const),
+      ...logFiles
+        .filter((file) => existsSync(file))
+        .map((file) => [path.basename(file), readFileSync(file, "utf8")] as const),
+    ],
+    stop,
+  };
+}
+
+async function finish(started: TestProcess): Promise<string> {
+  const code = await started.ended;
+  if (code !== 0) throw new Error(`A command of the CLI ended with ${code}:\n${started.output()}`);
+  return started.output();
+}
