@@ -2,10 +2,10 @@ import { drainPartner } from "../../queues/drain-partner.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { newId } from "../db/id.ts";
-import { book, reserveMovement } from "../ledger/book.ts";
+import { book, type PartnerAccounts, reserveMovement } from "../ledger/book.ts";
 import { takePlace } from "../partners/limit-usage.ts";
 import { ensureUsageRows, saveUsage } from "../partners/save-usage.ts";
-import { assess } from "../routing/assess.ts";
+import { assess, type Buyer, type Candidate, type Standing } from "../routing/assess.ts";
 import { loadMarket } from "../routing/market.ts";
 import type { Reason } from "../routing/reasons.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
@@ -67,60 +67,22 @@ async function place(
   now: Date,
 ): Promise<ReferResult> {
   const { partnerId } = referral;
-  const market = await loadMarket(transaction, onlyPartner(lead, partnerId), [partnerId], "lock");
-  const candidate = market.groups[0]?.candidates[0];
-  const buyer = market.buyers.get(partnerId);
-  const standing = market.standings.get(partnerId);
-  const funds = market.funds.get(partnerId);
-  if (candidate === undefined || buyer === undefined || standing === undefined || funds === undefined) {
-    throw new Error(`Partner ${partnerId} could not be loaded.`);
-  }
-  const hadBy = new Map(
-    deliveries
-      .filter(({ state }) => !["held", "cancelled", "expired"].includes(state))
-      .map((row) => [row.partnerId, row.state]),
-  );
-  const reasons = assess(
-    { fields: lead.fields, introducerId: lead.introducerId, mayWait: false, hadBy },
-    candidate,
-    buyer,
-    standing,
-    now,
-  );
-  const placed = deliveries.filter(({ state }) => heldByPartner.includes(state)).length;
-  if (lead.saleLimit > 0 && placed >= lead.saleLimit)
-    reasons.push({ code: "sale_limit_reached", limit: lead.saleLimit });
+  const offer = await readOffer(transaction, lead, partnerId);
+  const reasons = reasonsAgainst(lead, deliveries, offer, now);
   const mayOverride = reasons.every(isOverridable);
   if (reasons.length > 0 && !(referral.override && mayOverride)) return { kind: "refused", reasons, mayOverride };
 
   await cancelHolds(transaction, lead.id, now);
-  const deliveryId = newId();
+  const deliveryId = await insertDelivery(transaction, organisationId, lead, offer, reasons.length > 0, now);
+  const { candidate, buyer, standing, accounts } = offer;
   const { priceMinor } = candidate;
-  await transaction
-    .insertInto("deliveries")
-    .values({
-      id: deliveryId,
-      organisationId,
-      leadId: lead.id,
-      campaignId: lead.campaignId,
-      partnerId,
-      groupId: candidate.groupId === partnerId ? null : candidate.groupId,
-      state: "sending",
-      dueAt: now,
-      priceMinor,
-      currency: buyer.currency,
-      reservedAt: now,
-      manual: true,
-      override: reasons.length > 0,
-      createdAt: now,
-    })
-    .execute();
-  const usages = [standing.usage, standing.campaignUsage].map((usage) =>
-    takePlace(usage, buyer.timeZone, now, priceMinor),
+  const usages = [standing.usage, standing.campaignUsage];
+  await saveUsage(
+    transaction,
+    usages.map((usage) => takePlace(usage, buyer.timeZone, now, priceMinor)),
   );
-  await saveUsage(transaction, usages);
   const sale = { deliveryId, leadId: lead.id, partnerId, currency: buyer.currency, priceMinor };
-  await book(transaction, organisationId, [reserveMovement(sale, funds.accounts)], now);
+  await book(transaction, organisationId, [reserveMovement(sale, accounts)], now);
   await transaction
     .updateTable("leads")
     .set({ state: "routing", stateReason: null, dueAt: null, finishedAt: null })
@@ -129,6 +91,73 @@ async function place(
   const detail = { partnerId, deliveryId, reason: referral.reason, overridden: reasons };
   await recordLeadEvent(transaction, { organisationId, leadId: lead.id, kind: "referred", actor, detail }, now);
   return { kind: "referred", deliveryId, overridden: reasons };
+}
+
+/** What the partner would get the lead for, and what is left to it now; locked. */
+interface Offer {
+  readonly candidate: Candidate;
+  readonly buyer: Buyer;
+  readonly standing: Standing;
+  readonly accounts: PartnerAccounts;
+}
+
+async function readOffer(transaction: Database, lead: LockedLead, partnerId: string): Promise<Offer> {
+  const market = await loadMarket(transaction, onlyPartner(lead, partnerId), [partnerId], "lock");
+  const candidate = market.groups[0]?.candidates[0];
+  const buyer = market.buyers.get(partnerId);
+  const standing = market.standings.get(partnerId);
+  const funds = market.funds.get(partnerId);
+  if (candidate === undefined || buyer === undefined || standing === undefined || funds === undefined) {
+    throw new Error(`Partner ${partnerId} could not be loaded.`);
+  }
+  return { candidate, buyer, standing, accounts: funds.accounts };
+}
+
+function reasonsAgainst(
+  lead: LockedLead,
+  deliveries: readonly LeadDelivery[],
+  { candidate, buyer, standing }: Offer,
+  now: Date,
+): readonly Reason[] {
+  const had = deliveries.filter(({ state }) => !["held", "cancelled", "expired"].includes(state));
+  const hadBy = new Map(had.map((row) => [row.partnerId, row.state]));
+  const { fields, introducerId, saleLimit } = lead;
+  const reasons = assess({ fields, introducerId, mayWait: false, hadBy }, candidate, buyer, standing, now);
+  const placed = deliveries.filter(({ state }) => heldByPartner.includes(state)).length;
+  if (saleLimit > 0 && placed >= saleLimit) reasons.push({ code: "sale_limit_reached", limit: saleLimit });
+  return reasons;
+}
+
+async function insertDelivery(
+  transaction: Database,
+  organisationId: string,
+  lead: LockedLead,
+  { candidate, buyer }: Offer,
+  override: boolean,
+  now: Date,
+): Promise<string> {
+  const id = newId();
+  const { partnerId, groupId, priceMinor } = candidate;
+  await transaction
+    .insertInto("deliveries")
+    .values({
+      id,
+      organisationId,
+      leadId: lead.id,
+      campaignId: lead.campaignId,
+      partnerId,
+      groupId: groupId === partnerId ? null : groupId,
+      state: "sending",
+      dueAt: now,
+      priceMinor,
+      currency: buyer.currency,
+      reservedAt: now,
+      manual: true,
+      override,
+      createdAt: now,
+    })
+    .execute();
+  return id;
 }
 
 /** The campaign with this partner alone: its own line of the routing where it has one, else at its lead value. */

@@ -85,79 +85,112 @@ export function choosePartners(
 ): Choice {
   const sends: Candidate[] = [];
   const holds: Hold[] = [];
-  const waitable: Hold[] = [];
   const considered: ConsideredPartner[] = [];
-  const taken = new Map(lead.hadBy);
-  let places = market.saleLimit === 0 ? Number.POSITIVE_INFINITY : market.saleLimit - placed.length;
-
+  const places = placesLeft(market.saleLimit, placed.length);
+  const deciding = {
+    lead,
+    heldFor,
+    market,
+    now,
+    sends,
+    holds,
+    considered,
+    waitable: [],
+    taken: new Map(lead.hadBy),
+    places,
+  };
   for (const group of market.groups) {
-    const turns = turnsOf(market, group.id);
-    let groupPlaces =
-      group.saleLimit === 0
-        ? Number.POSITIVE_INFINITY
-        : group.saleLimit - placed.filter((place) => place.groupId === group.id).length;
-    const assessed = group.candidates.map((candidate) => {
-      const buyer = found(market.buyers, candidate.partnerId);
-      const standing = found(market.standings, candidate.partnerId);
-      const reasons = assess({ ...lead, hadBy: taken }, candidate, buyer, standing, now);
-      return { candidate, buyer, standing, reasons, verdict: judgeReasons(reasons, buyer, now) };
-    });
-    const inTurn = orderCandidates(
-      group.method,
-      assessed.filter(({ verdict }) => verdict.kind !== "excluded"),
-      turns,
-      heldFor,
-    );
-    const isWorthWaiting = (verdict: Verdict) =>
-      lead.mayWait && verdict.kind === "blocked" && verdict.policy === "hold";
-    const couldHaveIt = inTurn.filter(({ verdict }) => verdict.kind === "eligible" || isWorthWaiting(verdict));
-    const note = (entry: (typeof assessed)[number], result: ChoiceResult) =>
-      considered.push({
-        groupId: group.id,
-        partnerId: entry.candidate.partnerId,
-        priceMinor: entry.candidate.priceMinor,
-        result,
-        reasons: entry.reasons,
-      });
-
-    for (const entry of inTurn) {
-      const { candidate, verdict, buyer, standing } = entry;
-      const hasPlace = places > 0 && groupPlaces > 0;
-      if (verdict.kind === "eligible" && hasPlace) {
-        sends.push(candidate);
-        takeStanding(standing, candidate, buyer, now);
-        taken.set(candidate.partnerId, "sending");
-        places -= 1;
-        groupPlaces -= 1;
-        if (heldFor.get(candidate.partnerId)?.turnPassed !== true)
-          passTurn(group.method, turns, candidate, couldHaveIt);
-        note(entry, "sent");
-      } else if (verdict.kind === "eligible") {
-        note(entry, "not_needed");
-      } else if (verdict.kind === "blocked") {
-        const waits = isWorthWaiting(verdict) && hasPlace;
-        const hold = { candidate, until: verdict.until, reason: verdict.reason, turnPassed: waits };
-        if (waits) {
-          if (heldFor.get(candidate.partnerId)?.turnPassed !== true)
-            passTurn(group.method, turns, candidate, couldHaveIt);
-          holds.push(hold);
-          taken.set(candidate.partnerId, "held");
-          places -= 1;
-          groupPlaces -= 1;
-        } else if (hasPlace && lead.mayWait) {
-          waitable.push(hold);
-        }
-        note(entry, waits ? "held" : "blocked");
-      }
-    }
-    for (const entry of assessed) if (entry.verdict.kind === "excluded") note(entry, "excluded");
+    chooseInGroup(deciding, group, placed.filter(({ groupId }) => groupId === group.id).length);
   }
-
   if (sends.length === 0 && holds.length === 0 && placed.length === 0) {
-    const first = soonest(waitable);
+    const first = soonest(deciding.waitable);
     if (first !== null) return { sends, holds: [first], considered: considered.map((entry) => markHeld(entry, first)) };
   }
   return { sends, holds, considered };
+}
+
+/** A decision in the making. */
+interface Deciding {
+  readonly lead: RoutableLead;
+  readonly heldFor: HeldFor;
+  readonly market: Market;
+  readonly now: Date;
+  readonly sends: Candidate[];
+  readonly holds: Hold[];
+  readonly considered: ConsideredPartner[];
+  /** Who could take the lead later, should nobody take it now. */
+  readonly waitable: Hold[];
+  /** Who had the lead before, or gets it by this decision. */
+  readonly taken: Map<string, string>;
+  places: number;
+}
+
+interface Assessed {
+  readonly candidate: Candidate;
+  readonly buyer: Buyer;
+  readonly standing: Standing;
+  readonly reasons: readonly Reason[];
+  readonly verdict: Verdict;
+}
+
+function chooseInGroup(deciding: Deciding, group: Group, placedInGroup: number): void {
+  const { lead, heldFor, market, now } = deciding;
+  const turns = turnsOf(market, group.id);
+  const assessed = group.candidates.map((candidate) => assessCandidate(deciding, candidate));
+  const possible = assessed.filter(({ verdict }) => verdict.kind !== "excluded");
+  const inTurn = orderCandidates(group.method, possible, turns, heldFor);
+  const isWorthWaiting = ({ verdict }: Assessed) =>
+    lead.mayWait && verdict.kind === "blocked" && verdict.policy === "hold";
+  const couldHaveIt = inTurn.filter((entry) => entry.verdict.kind === "eligible" || isWorthWaiting(entry));
+  let groupPlaces = placesLeft(group.saleLimit, placedInGroup);
+  const take = ({ candidate }: Assessed, state: "sending" | "held") => {
+    deciding.taken.set(candidate.partnerId, state);
+    deciding.places -= 1;
+    groupPlaces -= 1;
+    const hadItsTurn = heldFor.get(candidate.partnerId)?.turnPassed === true;
+    if (!hadItsTurn) passTurn(group.method, turns, candidate, couldHaveIt);
+  };
+
+  for (const entry of inTurn) {
+    const { candidate, verdict, buyer, standing } = entry;
+    const hasPlace = deciding.places > 0 && groupPlaces > 0;
+    if (verdict.kind === "eligible" && hasPlace) {
+      deciding.sends.push(candidate);
+      takeStanding(standing, candidate, buyer, now);
+      take(entry, "sending");
+      note(deciding, entry, "sent");
+    } else if (verdict.kind === "eligible") {
+      note(deciding, entry, "not_needed");
+    } else if (verdict.kind === "blocked") {
+      const waits = isWorthWaiting(entry) && hasPlace;
+      const hold = { candidate, until: verdict.until, reason: verdict.reason, turnPassed: waits };
+      if (waits) {
+        take(entry, "held");
+        deciding.holds.push(hold);
+      } else if (hasPlace && lead.mayWait) {
+        deciding.waitable.push(hold);
+      }
+      note(deciding, entry, waits ? "held" : "blocked");
+    }
+  }
+  for (const entry of assessed) if (entry.verdict.kind === "excluded") note(deciding, entry, "excluded");
+}
+
+function assessCandidate({ lead, taken, market, now }: Deciding, candidate: Candidate): Assessed {
+  const buyer = found(market.buyers, candidate.partnerId);
+  const standing = found(market.standings, candidate.partnerId);
+  const reasons = assess({ ...lead, hadBy: taken }, candidate, buyer, standing, now);
+  return { candidate, buyer, standing, reasons, verdict: judgeReasons(reasons, buyer, now) };
+}
+
+function note({ considered }: Deciding, { candidate, reasons }: Assessed, result: ChoiceResult): void {
+  const { groupId, partnerId, priceMinor } = candidate;
+  considered.push({ groupId, partnerId, priceMinor, result, reasons });
+}
+
+/** How many more may have it; a limit of 0 is none. */
+function placesLeft(limit: number, placed: number): number {
+  return limit === 0 ? Number.POSITIVE_INFINITY : limit - placed;
 }
 
 type Ordered = { readonly candidate: Candidate };
