@@ -23,7 +23,7 @@ const variables = {
   contacts: [{ first_name: "Alex" }, { first_name: "Kim" }],
 };
 
-const examples = [...page.matchAll(/^\| `(.*[}%]})` \| `(.*)` \|$/gm)].map(([, template = "", printed = ""]) => [
+const examples = [...page.matchAll(/^\| `(.*[}%]})` +\| `(.*)` +\|$/gm)].map(([, template = "", printed = ""]) => [
   template.replaceAll("\\|", "|"),
   printed,
 ]);
