@@ -63,6 +63,9 @@ export async function tryClockChanges(stage: Stage): Promise<readonly PartnerPla
         for (const campaignId of places) await takeIn(context, organisationId, campaignId, step);
         await doWhatIsDue(context, databaseUrl, organisationId, now);
       }
+      // Four days later all holds have ended: nothing is left for another Sunday.
+      now = new Date(now.getTime() + 4 * 86_400_000);
+      await doWhatIsDue(context, databaseUrl, organisationId, now);
     }
     return plans;
   } finally {

@@ -55,21 +55,22 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   // Migrations take as long as they take.
-  if (role !== "owner") pool.on("connect", breakWhenSilent);
+  if (role !== "owner") pool.on("connect", (client) => breakWhenSilent(client, silenceMs));
   return pool;
 }
 
 /**
- * Breaks a connection whose answer does not come. One that waits for no answer, as a listener does, is asked something, and
- * broken when that is not answered either.
+ * Breaks a connection whose answer does not come for `silenceMs`. One that waits for no answer, as a listener does, is asked
+ * something, and broken when that is not answered either.
  */
-function breakWhenSilent(client: pg.PoolClient): void {
+export function breakWhenSilent(client: pg.PoolClient, silenceMs: number): void {
   const stream = "connection" in client && client.connection instanceof pg.Connection && client.connection.stream;
   if (!(stream instanceof Socket)) return;
-  stream.setTimeout(silenceMs, () => {
+  stream.setTimeout(silenceMs);
+  stream.on("timeout", () => {
     const isWaiting = "readyForQuery" in client && client.readyForQuery !== true;
     if (isWaiting) stream.destroy(new Error("Connection terminated: PostgreSQL has been silent for too long."));
-    else void client.query("select").catch(() => undefined);
+    else client.query("select").catch(() => undefined);
   });
 }
 

@@ -1,0 +1,112 @@
+import type { AddressInfo } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { afterEach, expect, test } from "@jest/globals";
+import pg from "pg";
+import { breakWhenSilent, createPool } from "../../src/db/database.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+
+/**
+ * The story: the route to PostgreSQL was lost for four seconds while leads flowed, and came back. Nothing had closed the
+ * connections, so nobody gave them up: each worker waited for ever for answers on them, until its pool was used up and every job
+ * failed with "timeout exceeded when trying to connect", hours after the route was back. On the other side, sessions whose client
+ * would never speak again kept rows locked that all leads of a campaign need. `npm run chaos` found it with a half-open proxy.
+ */
+const opened: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const close of opened.splice(0).reverse()) await close();
+});
+
+async function openDatabaseOfTest(): Promise<TestDatabase> {
+  const database = await createTestDatabase();
+  opened.push(database.drop);
+  return database;
+}
+
+/** Passes everything on until told to be silent; then it passes nothing and closes nothing. New connections always pass. */
+async function openHalfOpenPath(databaseUrl: string): Promise<{ databaseUrl: string; goSilent(): void }> {
+  const target = new URL(databaseUrl);
+  const { hostname } = target;
+  const port = Number(target.port);
+  const sockets: Socket[] = [];
+  const server = createServer((client) => {
+    const behind = connect(port, hostname);
+    for (const socket of [client, behind]) socket.on("error", () => undefined);
+    sockets.push(client, behind);
+    client.pipe(behind);
+    behind.pipe(client);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  opened.push(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  target.port = String((server.address() as AddressInfo).port);
+  return {
+    databaseUrl: target.href,
+    goSilent() {
+      for (const socket of sockets) socket.unpipe().resume();
+    },
+  };
+}
+
+function openPool(databaseUrl: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => {
+    client.on("error", () => undefined);
+    breakWhenSilent(client, 200);
+  });
+  opened.push(async () => pool.end());
+  return pool;
+}
+
+test("a statement whose answer never comes fails, and the pool has room for another connection", async () => {
+  const path = await openHalfOpenPath((await openDatabaseOfTest()).databaseUrl);
+  const pool = openPool(path.databaseUrl);
+  await pool.query("select 1");
+  path.goSilent();
+  await expect(pool.query("select 1")).rejects.toThrow("PostgreSQL has been silent");
+  expect((await pool.query("select 2 as two")).rows).toEqual([{ two: 2 }]);
+});
+
+test("a listener that is cut off without a word hears of it", async () => {
+  const path = await openHalfOpenPath((await openDatabaseOfTest()).databaseUrl);
+  const listener = await openPool(path.databaseUrl).connect();
+  const ended = new Promise((resolve) => {
+    listener.once("end", resolve);
+  });
+  await listener.query("listen something");
+  path.goSilent();
+  await ended;
+  listener.release(true);
+});
+
+test("a listener that hears nothing for long stays connected", async () => {
+  const { databaseUrl } = await openDatabaseOfTest();
+  const pool = openPool(databaseUrl);
+  const listener = await pool.connect();
+  const heard = new Promise((resolve) => {
+    listener.once("notification", resolve);
+  });
+  await listener.query("listen something");
+  await new Promise((resolve) => {
+    setTimeout(resolve, 700);
+  });
+  await listener.query("notify something");
+  await heard;
+  listener.release();
+});
+
+test.each(["application", "queue"] as const)(
+  "PostgreSQL ends a transaction of the %s that nobody goes on with",
+  async (role) => {
+    const pool = createPool((await openDatabaseOfTest()).databaseUrl, role, 1);
+    opened.push(async () => pool.end());
+    expect((await pool.query("show idle_in_transaction_session_timeout")).rows).toEqual([
+      { idle_in_transaction_session_timeout: "10s" },
+    ]);
+  },
+);
