@@ -52,21 +52,28 @@ function readBlocks(page: string, text: string): Block[] {
   return blocks;
 }
 
-/** The rows of the table under a heading: each cell as it is written, without the backquotes of a cell that is all code. */
-export function readTable({ name, text }: Page, heading: string): readonly (readonly string[])[] {
-  const lines = text.split("\n");
-  const start = lines.findIndex((line) => /^#+ /.test(line) && line.replace(/^#+ /, "") === heading);
+/** The rows of the first table under a heading. */
+export function readTable(page: Page, heading: string): Table {
+  const [table] = readTables(page, heading);
+  if (table === undefined) throw new Error(`${page.name} has no table under "${heading}".`);
+  return table;
+}
+
+export type Table = readonly (readonly string[])[];
+
+/** Every table under a heading, in order: the cells of each row without the backquotes of a cell that is all code. */
+export function readTables({ name, text }: Page, heading: string): readonly Table[] {
+  const start = text.search(new RegExp(`^#+ ${heading}$`, "m"));
   if (start === -1) throw new Error(`${name} has no heading "${heading}".`);
-  const first = lines.findIndex((line, index) => index > start && line.startsWith("|"));
-  if (first === -1) throw new Error(`${name} has no table under "${heading}".`);
-  const length = lines.slice(first).findIndex((line) => !line.startsWith("|"));
-  const rows = lines.slice(first + 2, length === -1 ? lines.length : first + length);
-  return rows.map((row) =>
-    row
-      .replace(/^\||\|$/g, "")
-      .split(/(?<!\\)\|/)
-      .map((cell) => plain(cell.trim().replaceAll("\\|", "|"))),
-  );
+  const tables = text.slice(start).matchAll(/^(?:\|.*\n)+/gm);
+  return [...tables].map(([table]) => table.trim().split("\n").slice(2).map(readRow));
+}
+
+function readRow(row: string): string[] {
+  return row
+    .replace(/^\||\|$/g, "")
+    .split(/(?<!\\)\|/)
+    .map((cell) => plain(cell.trim().replaceAll("\\|", "|")));
 }
 
 function plain(cell: string): string {
