@@ -23,11 +23,12 @@ export async function recheckHolds(context: Context, partner: { id: string; orga
       .executeTakeFirst();
     if (asked === undefined) return [];
     const { rows } = await sql<{ campaignId: string }>`
-      with waiting as (
-        select d.lead_id, p.spread_seconds * (row_number() over (order by d.lead_id) - 1) as after_seconds
-        from deliveries d join partners p on p.id = d.partner_id
-        where d.partner_id = ${partner.id} and d.state = 'held'
-        order by d.lead_id limit ${mostAtOnce}
+      with held as materialized (
+        select lead_id from deliveries where partner_id = ${partner.id} and state = 'held'
+        order by hold_until, due_at limit ${mostAtOnce}
+      ), waiting as (
+        select h.lead_id, p.spread_seconds * (row_number() over (order by h.lead_id) - 1) as after_seconds
+        from held h join partners p on p.id = ${partner.id}
       ), locked as materialized (
         select id from leads where id in (select lead_id from waiting) and state in ('held', 'routing')
         order by id for no key update

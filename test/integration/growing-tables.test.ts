@@ -1,0 +1,123 @@
+import { expect, test } from "@jest/globals";
+import { sql } from "kysely";
+import { createPool, type Database, openDatabase } from "../../src/db/database.ts";
+import { openSeller, type Seller, useSellers } from "../helpers/seller.ts";
+
+const sellers = useSellers();
+
+const growing = [
+  "leads",
+  "contacts",
+  "lead_keys",
+  "idempotency_keys",
+  "lead_events",
+  "decisions",
+  "deliveries",
+  "attempts",
+];
+const growingToo = ["transactions", "entries", "alerts"];
+
+/** What a connection counted is told when it ends. */
+async function asOwner<T>({ databaseUrl }: Seller, work: (owner: Database) => Promise<T>): Promise<T> {
+  const owner = openDatabase(createPool(databaseUrl, "owner", 1));
+  try {
+    return await work(owner);
+  } finally {
+    await owner.destroy();
+  }
+}
+
+test("nothing on the way of a lead reads a growing table from end to end, however long the queue of held leads is", async () => {
+  const seller = await openSeller(sellers.partners, { at: "2026-03-04T10:00:00Z" });
+  const opensSunday = { sun: [{ from: "09:00", to: "10:00" }] };
+  const [buyer, other] = [await seller.partner(), await seller.partner()];
+  const closed = await seller.partner({ schedule: opensSunday, whenClosed: "hold" });
+  const matching = { duplicates: { match: ["email"], mode: "any", days: 30 } };
+  const [campaignId, heldId] = [await seller.campaign([buyer, other], matching), await seller.campaign([closed])];
+  const history = { organisationId: seller.organisationId, campaignId, heldId, buyerId: buyer.id, closedId: closed.id };
+  await asOwner(seller, async (owner) => fill(owner, history));
+  await asOwner(seller, async (owner) => sql`select pg_stat_reset()`.execute(owner));
+
+  sellers.partners.answer(buyer.name, "reject");
+  await seller.receive(campaignId, { first_name: "Ann", email: "ann@example.com" }, "key");
+  await seller.leads(campaignId, 5);
+  await seller.leads(heldId, 5);
+  await seller.settle();
+  await seller.change(buyer, { active: false });
+  await seller.settle();
+  seller.setTime("2026-03-08T09:00:03Z");
+  await seller.settle();
+  await seller.change(closed, { spreadSeconds: 1 });
+  await seller.settle();
+  expect(sellers.partners.requestsOf(closed.name).length).toBeGreaterThan(0);
+  await seller.context.database.destroy();
+
+  const read = await asOwner(seller, async (owner) =>
+    sql<{ name: string; scans: number }>`
+      select relname as name, seq_scan as scans from pg_stat_user_tables
+      where relname = any(${[...growing, ...growingToo]}::text[]) and seq_scan > 0
+    `.execute(owner),
+  );
+  expect(read.rows).toEqual([]);
+  expect(seller.errors).toEqual([]);
+  await seller.close();
+});
+
+interface History {
+  readonly organisationId: string;
+  readonly campaignId: string;
+  readonly heldId: string;
+  readonly buyerId: string;
+  readonly closedId: string;
+}
+
+/** Ten thousand leads that are over, with all that belongs to them, and five thousand that are held. */
+async function fill(
+  owner: Database,
+  { organisationId, campaignId, heldId, buyerId, closedId }: History,
+): Promise<void> {
+  await sql`
+    insert into leads (id, organisation_id, campaign_id, state, fields, content_hash, received_at, hold_ends_at)
+    select gen_random_uuid(), ${organisationId}, ${campaignId}, 'sold', '{}', sha256(n::text::bytea),
+      '2026-03-04T10:00:00Z'::timestamptz - make_interval(mins => n), '2026-03-04T10:00:00Z'
+    from generate_series(1, 10000) n`.execute(owner);
+  await sql`
+    insert into leads (id, organisation_id, campaign_id, state, fields, content_hash, received_at, due_at, hold_ends_at)
+    select gen_random_uuid(), ${organisationId}, ${heldId}, 'held', '{"first_name":"Ann"}', sha256(('held' || n)::bytea),
+      '2026-03-04T09:00:00Z', '2026-03-08T09:00:00Z'::timestamptz + make_interval(secs => n), '2026-04-04T10:00:00Z'
+    from generate_series(1, 5000) n`.execute(owner);
+  await sql`
+    insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, state, price_minor, currency, created_at,
+      due_at, hold_until, hold_reason)
+    select gen_random_uuid(), organisation_id, id, campaign_id, case state when 'held' then ${closedId}::uuid else ${buyerId}::uuid end,
+      case state when 'held' then 'held' else 'delivered' end, 0, 'GBP', received_at, due_at,
+      case state when 'held' then '2026-03-08T09:00:00Z'::timestamptz end, '{}'
+    from leads`.execute(owner);
+  await sql`
+    insert into contacts (lead_id, position, organisation_id, fields) select id, 1, organisation_id, '{}' from leads`.execute(
+    owner,
+  );
+  await sql`
+    insert into lead_keys (organisation_id, campaign_id, key_hash, lead_id, received_at)
+    select organisation_id, campaign_id, sha256(id::text::bytea), id, received_at from leads`.execute(owner);
+  await sql`
+    insert into idempotency_keys (organisation_id, campaign_id, key, content_hash, lead_id, status, answer, created_at)
+    select organisation_id, campaign_id, id::text, content_hash, id, 201, '{}', received_at from leads`.execute(owner);
+  await sql`
+    insert into decisions (id, organisation_id, lead_id, decided_at, result, explanation)
+    select gen_random_uuid(), organisation_id, id, received_at, 'routing', '[]' from leads`.execute(owner);
+  await sql`
+    insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, arrived)
+    select id, 1, organisation_id, 'json', created_at, 5, 'accepted', 'yes' from deliveries
+    where state = 'delivered'`.execute(owner);
+  await sql`
+    insert into transactions (id, organisation_id, key, kind, currency, occurred_at, partner_id, delivery_id, created_by)
+    select gen_random_uuid(), organisation_id, 'post-' || id, 'post', 'GBP', created_at, partner_id, id, 'test' from deliveries`.execute(
+    owner,
+  );
+  await sql`
+    insert into alerts (id, organisation_id, key, kind, channel, recipient, state, lead_id, created_at)
+    select gen_random_uuid(), organisation_id, id::text, 'lead_referred', 'email', 'ann@example.com', 'sent', id, received_at
+    from leads`.execute(owner);
+  await sql`vacuum analyze`.execute(owner);
+}
