@@ -112,9 +112,8 @@ async function fill(
     where state = 'delivered'`.execute(owner);
   await sql`
     insert into transactions (id, organisation_id, key, kind, currency, occurred_at, partner_id, delivery_id, created_by)
-    select gen_random_uuid(), organisation_id, 'post-' || id, 'post', 'GBP', created_at, partner_id, id, 'test' from deliveries`.execute(
-    owner,
-  );
+    select gen_random_uuid(), organisation_id, 'post-' || id, 'post', 'GBP', created_at, partner_id, id, 'test' from deliveries
+    where state = 'delivered'`.execute(owner);
   await sql`
     insert into alerts (id, organisation_id, key, kind, channel, recipient, state, lead_id, created_at)
     select gen_random_uuid(), organisation_id, id::text, 'lead_referred', 'email', 'ann@example.com', 'sent', id, received_at
