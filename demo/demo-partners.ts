@@ -42,7 +42,13 @@ const xmlAnswer = {
   reference: "//reference",
 };
 
-/** One partner for each way of delivery, and one that is closed until two hours from now and is waited for. */
+/**
+ * One partner for each way of delivery, and one that is closed until two hours from now and is waited for. That one takes no
+ * leads from SW, so that a lead sent by the printed command is delivered at once.
+ */
+export const notFromSouthWest = { not: { field: "postcode", op: "startsWith", value: "SW" } };
+
+/** The demo's partners, as documents. */
 export function demoPartners({ partnerUrls }: DemoReceivers, now: Date): readonly Record<string, unknown>[] {
   const json = {
     method: "json",

@@ -6,7 +6,7 @@ import type { Context } from "../src/context.ts";
 import { partnerSchema } from "../src/partners/partner.ts";
 import { createPartner } from "../src/partners/store-partner.ts";
 import { projectRoot } from "../src/project-root.ts";
-import { demoPartners } from "./demo-partners.ts";
+import { demoPartners, notFromSouthWest } from "./demo-partners.ts";
 import type { DemoReceivers } from "./receivers.ts";
 
 export const sampleLeadsFile = join(projectRoot, "samples", "leads.csv");
@@ -21,7 +21,12 @@ export async function seedDemo(context: Context, organisationId: string, receive
     partnerIds.push(created.id);
   }
   const sample: unknown = JSON.parse(await readFile(join(projectRoot, "samples", "campaign.json"), "utf8"));
-  const routing = [{ method: "round_robin", partners: partnerIds.map((partnerId) => ({ partnerId })) }];
+  const last = partnerIds.length - 1;
+  const partners = partnerIds.map((partnerId, index) => ({
+    partnerId,
+    filter: index === last ? notFromSouthWest : null,
+  }));
+  const routing = [{ method: "round_robin", partners }];
   const campaign = await createCampaign(context, change, campaignSchema.parse(Object.assign({}, sample, { routing })));
   if (campaign.kind === "invalid") throw new Error(`The demo campaign is refused: ${JSON.stringify(campaign.fields)}`);
   return campaign.id;

@@ -6,9 +6,9 @@ import { explainCommand, importCommand, sendLeadCommand } from "./commands/lead-
 import { createOrganisationCommand } from "./commands/organisation-commands.ts";
 import type { CommandResult } from "./commands/with-installation.ts";
 import { type Config, readConfig } from "./config.ts";
-import { type Context, closeContext, openContext } from "./context.ts";
+import { type Context, checkSecret, closeContext, openContext } from "./context.ts";
 import { migrate, pendingMigrations } from "./db/migrate.ts";
-import { prepareInstallation, readSecret } from "./installation.ts";
+import { prepareInstallation } from "./installation.ts";
 import { startServer } from "./server.ts";
 import { start } from "./start.ts";
 
@@ -118,7 +118,8 @@ async function serve(config: Config, open: (context: Context) => Promise<() => P
     complain(`The database is behind this version (${pending.join(", ")}): run "handoff migrate" first.`);
     return exitCodes.failed;
   }
-  const context = openContext({ config, databaseUrl, secret: await readSecret(config) });
+  const context = openContext({ config, databaseUrl, secret: requireSecret(config) });
+  await checkSecret(context);
   const close = await open(context);
   return stopWhenTold(told, async () => {
     await close();
@@ -130,6 +131,12 @@ async function serve(config: Config, open: (context: Context) => Promise<() => P
 function requireDatabase(config: Config, command: string): string {
   if (config.databaseUrl !== undefined) return config.databaseUrl;
   throw new Error(`DATABASE_URL is needed for ${command}; "handoff start" brings a database of its own.`);
+}
+
+/** Services on several machines must have one secret: none of them makes its own. */
+function requireSecret(config: Config): string {
+  if (config.secret !== undefined) return config.secret;
+  throw new Error("HANDOFF_SECRET is needed for api and worker, the same for all: 32 characters or more.");
 }
 
 /** npm passes a terminal's Ctrl-C on, so that one may arrive twice; a second press comes later than this. */
@@ -163,10 +170,19 @@ async function stopWhenTold(told: Promise<void>, stop: () => Promise<void>): Pro
   return exitCodes.fine;
 }
 
+/** What the system says in a code, in words that say what to do. */
+function explainStartError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error ? error.code : null;
+  if (code === "EADDRINUSE") return `${error.message}: set PORT to a free one, or stop the program that has it.`;
+  if (code === "ECONNREFUSED") return `Nothing answers at DATABASE_URL (${error.message || "connection refused"}).`;
+  return error.message;
+}
+
 main(process.argv.slice(2)).then(
   (code) => process.exit(code),
   (error: unknown) => {
-    complain(error instanceof Error ? error.message : String(error));
+    complain(explainStartError(error));
     process.exit(exitCodes.failed);
   },
 );

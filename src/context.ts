@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import { type Logger, pino } from "pino";
 import { openQueueBackend, type QueueBackend } from "../queues/connection.ts";
 import { createWaker, type Waker } from "../queues/waker.ts";
@@ -61,5 +62,22 @@ export async function closeContext(context: Context, graceMs = 30_000): Promise<
 /** Log lines are JSON, one for each unit of work. They go to standard output, or to a file. */
 export function createLogger(level: string, file?: string): Logger {
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  return file === undefined ? pino(options) : pino(options, pino.destination({ dest: file, sync: false }));
+  if (file === undefined) return pino(options);
+  const destination = pino.destination({ dest: file, sync: false });
+  // A log that cannot be written, on a full disk say, stops nobody's leads.
+  destination.on("error", () => undefined);
+  return pino(options, destination);
+}
+
+/**
+ * Makes sure that this installation's secret is the one that its data was encrypted with, before anything is encrypted or
+ * compared with another. The first to ask sets it.
+ */
+export async function checkSecret({ database, vault }: Context): Promise<void> {
+  const check = vault.fingerprint("handoff installation");
+  const { rows } = await sql<{ isSame: boolean }>`select confirm_secret(${check}) as is_same`.execute(database);
+  if (rows[0]?.isSame === true) return;
+  throw new Error(
+    "HANDOFF_SECRET is not the one that this database's secrets were encrypted with: give the old one (without the setting it is kept in DATA_DIR/secret).",
+  );
 }

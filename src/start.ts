@@ -1,4 +1,4 @@
-import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
@@ -8,7 +8,7 @@ import { demoAccount } from "../demo/sms-catcher.ts";
 import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
 import type { Config } from "./config.ts";
-import { type Context, closeContext, createLogger, openContext } from "./context.ts";
+import { type Context, checkSecret, closeContext, createLogger, openContext } from "./context.ts";
 import { inOrganisation } from "./db/database.ts";
 import { freePort } from "./db/embedded-postgres-server.ts";
 import { type FirstOrganisation, openInstallationDatabase, prepareInstallation, readSecret } from "./installation.ts";
@@ -50,6 +50,7 @@ export async function start(config: Config, print: (line: string) => void): Prom
       log: createLogger(config.logLevel, await openLogFile(config)),
     });
     opened.push(closeOutbound, async () => closeContext(context));
+    await checkSecret(context);
     const server = await startServer(context);
     opened.push(server.close);
     startWorkers(context);
@@ -67,6 +68,7 @@ const largestLogBytes = 100_000_000;
 
 /** What a person wants to see is printed; the log goes to a file in the data folder. */
 async function openLogFile(config: Config): Promise<string> {
+  await mkdir(config.dataDirectory, { recursive: true });
   const file = join(config.dataDirectory, "handoff.log");
   const size = await stat(file).then(
     (found) => found.size,
@@ -166,7 +168,7 @@ async function printReady(
   print("Send one more lead:");
   print(
     `  curl -s '${base}/v1/intake/${intakeKey}?wait=5000' -H 'Content-Type: application/json' ` +
-      `-d '{"first_name":"Grace","last_name":"Example","email":"grace.'$RANDOM'@example.com","phone":"+447700900456","postcode":"SW1A 1AA"}'`,
+      `-d '{"first_name":"Grace","last_name":"Example","email":"grace.'$RANDOM'@example.com","phone":"+447700900'$((RANDOM % 900 + 100))'","postcode":"SW1A 1AA"}'`,
   );
 }
 

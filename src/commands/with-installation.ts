@@ -1,6 +1,6 @@
 import { closeOutbound } from "../channels/close-outbound.ts";
 import type { Config } from "../config.ts";
-import { type Context, closeContext, openContext } from "../context.ts";
+import { type Context, checkSecret, closeContext, openContext } from "../context.ts";
 import { createPool, openDatabase } from "../db/database.ts";
 import { joinInstallationDatabase, readSecret } from "../installation.ts";
 
@@ -27,6 +27,7 @@ export async function withInstallation(
     const quiet = { ...config, logLevel: "silent" as const };
     const context = openContext({ config: quiet, databaseUrl: database.databaseUrl, secret: await readSecret(config) });
     try {
+      await checkSecret(context);
       return await work(context, organisation.id);
     } finally {
       await closeContext(context);

@@ -50,6 +50,7 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
     options: optionsOf[role],
+    ...(role === "application" ? { verify: requireRole } : {}),
   });
   // A connection that breaks is replaced by the pool; without listeners it would end the process, idle or in use.
   pool.on("error", () => undefined);
@@ -57,6 +58,21 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
   // Migrations take as long as they take.
   if (role !== "owner") pool.on("connect", (client) => breakWhenSilent(client, silenceMs));
   return pool;
+}
+
+/** A pooler in between may drop the connection's options, and the owner of the tables is bound by no policy. */
+function requireRole(client: pg.ClientBase, done: (error?: Error) => void): void {
+  client
+    .query<{ role: string }>("select current_user as role")
+    .then(
+      ({ rows }) =>
+        rows[0]?.role === "handoff_app"
+          ? done()
+          : done(
+              new Error("The connection did not take on the role handoff_app: let the pooler pass startup options."),
+            ),
+      done,
+    );
 }
 
 /**

@@ -429,19 +429,31 @@ create index alerts_due on alerts (organisation_id, due_at) where state = 'due';
 create index alerts_by_organisation on alerts (organisation_id, id);
 create index alerts_by_provider on alerts (provider_id) where provider_id is not null;
 
+-- ---------------------------------------------------------------------------------------------- the installation
+
+-- One row: what tells whether HANDOFF_SECRET is still the one that secrets here were encrypted with.
+create table installation (
+  only_row boolean primary key default true check (only_row),
+  secret_check bytea not null
+);
+
 -- ---------------------------------------------------------------------------------------------- row-level security
 
 do $$
 declare name text;
 begin
   for name in select tablename from pg_tables where schemaname = current_schema()
-      and tablename not like 'migration%' and tablename <> 'organisations'
+      and tablename not like 'migration%' and tablename not in ('organisations', 'installation')
   loop
     execute format('alter table %I enable row level security', name);
     execute format('create policy own_organisation on %I using (organisation_id = (select current_organisation()))', name);
     execute format('grant select, insert, update on %I to handoff_app', name);
   end loop;
 end $$;
+-- Nobody's rows: reached through confirm_secret alone.
+alter table installation enable row level security;
+create policy nobody on installation using (false);
+grant select on installation to handoff_app;
 alter table organisations enable row level security;
 create policy own_organisation on organisations using (id = (select current_organisation()));
 grant select, update on organisations to handoff_app;
@@ -495,6 +507,12 @@ create function find_alert_by_provider(provider text) returns table (organisatio
   language sql stable security definer set search_path = public, pg_temp
   as $$ select a.organisation_id, a.id from alerts a where a.provider_id = provider $$;
 
+-- Keeps the first check it is given; says whether this one is the same.
+create function confirm_secret(check_value bytea) returns boolean
+  language sql volatile security definer set search_path = public, pg_temp
+  as $$ insert into installation (secret_check) values (check_value) on conflict do nothing;
+        select secret_check = check_value from installation $$;
+
 revoke execute on all functions in schema public from public;
 grant execute on function current_organisation(), find_api_key(bytea), find_intake_key(bytea), due_campaigns(timestamptz),
-  due_partners(timestamptz), due_alerts(timestamptz), find_alert_by_provider(text) to handoff_app;
+  due_partners(timestamptz), due_alerts(timestamptz), find_alert_by_provider(text), confirm_secret(bytea) to handoff_app;
