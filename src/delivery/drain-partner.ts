@@ -10,7 +10,7 @@ import { claimDeliveries } from "./claim-deliveries.ts";
 import { type DrainedPartner, takePartner } from "./drained-partner.ts";
 import { type Lease, releaseLease, renewEveryMs, renewLease } from "./lease.ts";
 import { maximumTries } from "./next-state.ts";
-import { recheckHolds } from "./recheck-holds.ts";
+import { fillPlaces, recheckHolds } from "./recheck-holds.ts";
 import { obstacleAt, returnBacklog } from "./return-backlog.ts";
 import { settleAttempts } from "./settle-attempts.ts";
 
@@ -48,6 +48,7 @@ class Drain {
   readonly #inHand = new Set<string>();
   #finished: FinishedAttempt[] = [];
   #isLost = false;
+  #placesBack = 0;
   /** The partner's rate allows nothing before this. */
   nextSendAt: Date | null;
 
@@ -80,6 +81,7 @@ class Drain {
       while (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(null);
       clearInterval(renewal);
     }
+    if (this.#placesBack > 0) await fillPlaces(this.#context, this.#partner, this.#placesBack);
   }
 
   /** The slice lasts as long as an attempt that was begun in it: the worker is taken anyway. */
@@ -184,7 +186,9 @@ class Drain {
 
   async #settleTogether(finished: readonly FinishedAttempt[]): Promise<void> {
     const { organisationId } = this.#lease;
-    const { campaignIds, hasAlerts } = await settleAttempts(this.#context, this.#lease, this.#partner, finished);
+    const settled = await settleAttempts(this.#context, this.#lease, this.#partner, finished);
+    const { campaignIds, hasAlerts, placesBack } = settled;
+    this.#placesBack += placesBack;
     for (const campaignId of campaignIds) this.#context.waker.wake(routeLeads, { organisationId, campaignId });
     if (hasAlerts) this.#context.waker.wake(sendAlerts, { organisationId });
   }

@@ -25,6 +25,8 @@ export interface Settled {
   /** Campaigns with leads that go on to routing. */
   readonly campaignIds: ReadonlySet<string>;
   readonly hasAlerts: boolean;
+  /** How many places in the partner's limits came back. */
+  readonly placesBack: number;
 }
 
 /**
@@ -49,10 +51,12 @@ export async function settleAttempts(
       .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
     const campaignIds = won.length === 0 ? [] : await saveConsequences(transaction, partner, won, health, now);
     const alerts = await insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now);
-    return { campaignIds, alerts, health };
+    const placesBack = won.filter(({ next }) => givesPlaceBack(next.state)).length;
+    return { campaignIds, alerts, health, placesBack };
   });
-  partner.health = settled.health;
-  return { campaignIds: new Set(settled.campaignIds), hasAlerts: settled.alerts > 0 };
+  const { campaignIds, alerts, health, placesBack } = settled;
+  partner.health = health;
+  return { campaignIds: new Set(campaignIds), hasAlerts: alerts > 0, placesBack };
 }
 
 /**
@@ -162,12 +166,17 @@ function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unkn
     moved_on as (
       update leads l
       set sold_count = l.sold_count + case when g.is_sold then 1 else 0 end,
-          state = case when g.is_sold and k.sale_limit = 1 then 'sold' when l.state in ('sold', 'unsold') then 'routing' else l.state end,
+          state = case when e.ends then 'sold' when l.state in ('sold', 'unsold') then 'routing' else l.state end,
           state_reason = null,
-          finished_at = case when g.is_sold and k.sale_limit = 1 then ${now}::timestamptz end,
-          due_at = case when g.is_sold and k.sale_limit = 1 then null else ${now}::timestamptz end
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, is_sold boolean), campaigns k
-      where l.id = g.id and k.id = l.campaign_id and l.state not in ('erased', 'returned')
+          finished_at = case when e.ends then ${now}::timestamptz end,
+          due_at = case when e.ends then null else ${now}::timestamptz end
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, is_sold boolean)
+      join leads own on own.id = g.id
+      join campaigns k on k.id = own.campaign_id
+      -- Held for others it may be where it was not exclusive before.
+      cross join lateral (select g.is_sold and k.sale_limit = 1 and own.state <> 'held' and not exists (
+        select from deliveries h where h.lead_id = g.id and h.state = 'held') as ends) e
+      where l.id = g.id and l.state not in ('erased', 'returned')
       returning l.campaign_id, l.due_at
     )`;
 }

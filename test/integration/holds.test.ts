@@ -275,6 +275,19 @@ describe("who is waited for", () => {
   });
 });
 
+test("a lead that became exclusive while it was under way leaves no hold behind when it is sold", async () => {
+  const seller = await sellers.open(beforeNine);
+  const [waits, buyer] = [await seller.partner({ schedule: opensAtNine, whenClosed: "hold" }), await seller.partner()];
+  const campaignId = await seller.campaign([waits, buyer], { saleLimit: 2 });
+  const leadId = await seller.lead(campaignId);
+  await seller.route(campaignId);
+  expect((await seller.deliveries(leadId)).map(({ state }) => state).toSorted()).toEqual(["held", "sending"]);
+  await seller.changeCampaign(campaignId, { saleLimit: 1 });
+  await seller.settle();
+  expect(await seller.leadRow(leadId)).toMatchObject({ state: "sold", soldCount: 1, dueAt: null });
+  expect((await seller.deliveries(leadId)).map(({ state }) => state).toSorted()).toEqual(["cancelled", "delivered"]);
+});
+
 describe("a hold ends", () => {
   test("when the campaign says, and the lead is unsold with the reason", async () => {
     const seller = await sellers.open({ at: "2026-03-04T18:00:00Z" });

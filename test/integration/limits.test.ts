@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { limitsSchema } from "../../src/partners/limit-windows.ts";
 import { type Buyer, type Seller, useSellers } from "../helpers/seller.ts";
+import { until } from "../helpers/until.ts";
 
 /** Caps on the whole way: on real rows, under real locks, over midnight and months. */
 
@@ -168,7 +169,7 @@ describe("a place that comes to nothing is given back to the window it was taken
   });
 
   test("over midnight, and the new day's limit is not exceeded by it", async () => {
-    const seller = await sellers.open({ at: "2026-03-04T23:59:00Z" });
+    const seller = await sellers.open({ at: "2026-03-04T23:59:30Z" });
     const buyer = await seller.partner({ timeZone: "Etc/UTC", limits: { day: 1 } });
     const campaignId = await seller.campaign([buyer], { holdHours: 0 });
     sellers.partners.answer(buyer.name, { status: 503 });
@@ -200,4 +201,26 @@ describe("a place that comes to nothing is given back to the window it was taken
     await seller.settle();
     expect((await seller.leadRow(next)).state).toBe("sold");
   });
+});
+
+test("a place that comes back goes to a lead that waits for one, at once and in order of arrival", async () => {
+  const seller = await sellers.open();
+  const buyer = await seller.partner({ limits: { day: 2 }, concurrency: 1 });
+  const campaignId = await seller.campaign([buyer]);
+  sellers.partners.answer(buyer.name, { delayMs: 50 });
+  const leadIds: string[] = [];
+  for (let lead = 0; lead < 4; lead += 1) leadIds.push(await seller.lead(campaignId));
+  await seller.route(campaignId);
+  expect(await seller.leadStates(campaignId)).toEqual({ routing: 2, held: 2 });
+  sellers.partners.answer(buyer.name, "reject");
+  const settling = seller.settle();
+  await until(() => sentTo(buyer) === 2);
+  sellers.partners.answer(buyer.name, "accept");
+  await settling;
+  // Both places came back; the spread lets the second one go five seconds later.
+  expect((await seller.leadRow(leadIds[2] ?? "")).state).toBe("sold");
+  seller.setTime("2026-03-04T10:00:05Z");
+  await seller.settle();
+  expect(await seller.leadStates(campaignId)).toEqual({ unsold: 2, sold: 2 });
+  expect(await seller.usage(buyer)).toMatchObject({ dayLeads: 2 });
 });
