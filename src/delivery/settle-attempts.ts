@@ -174,7 +174,7 @@ function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unkn
       join leads own on own.id = g.id
       join campaigns k on k.id = own.campaign_id
       -- Held for others it may be where it was not exclusive before.
-      cross join lateral (select g.is_sold and k.sale_limit = 1 and own.state <> 'held' and not exists (
+      cross join lateral (select g.is_sold and k.sale_limit = 1 and not exists (
         select from deliveries h where h.lead_id = g.id and h.state = 'held') as ends) e
       where l.id = g.id and l.state not in ('erased', 'returned')
       returning l.campaign_id, l.due_at

@@ -2,6 +2,7 @@ import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { endSales } from "../delivery/end-sales.ts";
+import { fillPlaces } from "../delivery/recheck-holds.ts";
 import { lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
 export interface Resolution {
@@ -58,9 +59,10 @@ export async function resolveDelivery(
     await endSales(transaction, partner, [{ sale: delivery, end: { kind: isDelivered ? "post" : "void" } }], now);
     const detail = { deliveryId, partnerId: delivery.partnerId, outcome, reference, reason };
     await recordLeadEvent(transaction, { organisationId, leadId: lead.id, kind: "resolved", actor, detail }, now);
-    return { kind: "resolved", campaignId: lead.campaignId } as const;
+    return { kind: "resolved", campaignId: lead.campaignId, partnerId: delivery.partnerId } as const;
   });
   if (result.kind !== "resolved") return result;
+  if (outcome === "not_delivered") await fillPlaces(context, { id: result.partnerId, organisationId }, 1);
   context.waker.wake(routeLeads, { organisationId, campaignId: result.campaignId });
   return { kind: "resolved" };
 }

@@ -4,6 +4,7 @@ import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import type { Tables } from "../db/tables.ts";
 import { endSales, type SaleEnd } from "../delivery/end-sales.ts";
+import { fillPlaces } from "../delivery/recheck-holds.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
 export interface Unreferral {
@@ -59,6 +60,7 @@ export async function unreferLead(
     return { kind: "unreferred", deliveryId: delivery.id, campaignId: lead.campaignId } as const;
   });
   if (result.kind !== "unreferred") return result;
+  await fillPlaces(context, { id: partnerId, organisationId }, 1);
   if (reroute) context.waker.wake(routeLeads, { organisationId, campaignId: result.campaignId });
   return { kind: "unreferred", deliveryId: result.deliveryId };
 }

@@ -191,6 +191,18 @@ describe("unrefer", () => {
     expect(await unrefer(seller, leadId, buyer)).toEqual({ kind: "delivery_not_found" });
   });
 
+  test("gives the place to a lead that waits for one", async () => {
+    const seller = await sellers.open();
+    const buyer = await seller.partner({ limits: { day: 1 } });
+    const campaignId = await seller.campaign([buyer]);
+    const [first, second] = [await seller.lead(campaignId), await seller.lead(campaignId)];
+    await seller.settle();
+    expect((await seller.leadRow(second)).state).toBe("held");
+    await unrefer(seller, first, buyer);
+    await seller.settle();
+    expect((await seller.leadRow(second)).state).toBe("sold");
+  });
+
   test("with reroute sends it to the next, and never to the same partner", async () => {
     const seller = await sellers.open();
     const [buyer, other] = [await seller.partner(), await seller.partner()];
