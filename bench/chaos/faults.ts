@@ -25,8 +25,8 @@ const blackHoleMs = 4_000;
 const quietMs = 15_500;
 
 /**
- * Breaks things while leads flow, for `durationMs`: what, when and whom, the seed decides. A kill far from any other outage has
- * its recovery measured.
+ * Breaks things while leads flow, for `durationMs`: what, when and whom, the seed decides. A kill has its recovery measured when
+ * everything else has recovered and no other outage is near.
  */
 export async function breakThings(
   stage: Stage,
@@ -39,16 +39,20 @@ export async function breakThings(
   const told: string[] = [];
   const startedAt = performance.now();
   const measurements: Promise<void>[] = [];
+  let recovering = 0;
   const note = (kind: keyof Recovery, seconds: number) => {
     recovery[kind] = Math.max(recovery[kind] ?? 0, Math.round(seconds * 10) / 10);
   };
-  const measure = (kind: keyof Recovery, what: string, recovered: Promise<number>) =>
+  const measure = (kind: keyof Recovery, what: string, recovered: Promise<number>) => {
+    recovering += 1;
     measurements.push(
       recovered.then((seconds) => {
+        recovering -= 1;
         note(kind, seconds);
         stage.log(`  … going on ${seconds.toFixed(1)} s after ${what}`);
       }),
     );
+  };
   const outage = (fraction: number, what: string, run: () => Promise<void>): Fault => ({
     atMs: durationMs * (fraction + 0.02 * random()),
     what,
@@ -59,7 +63,7 @@ export async function breakThings(
     atMs,
     what: `worker ${index + 1} is killed`,
     run: async () => {
-      const inHand = isQuiet ? await whatIsUnderWay(observer) : null;
+      const inHand = isQuiet && recovering === 0 ? await whatIsUnderWay(observer) : null;
       await stage.killWorker(index);
       if (inHand !== null) measure("worker", `the kill of worker ${index + 1}`, goesOn(observer, inHand));
     },
