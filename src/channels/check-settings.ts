@@ -64,8 +64,10 @@ function check(
   const add = (field: string, message: string) => {
     if (!problems.has(field)) problems.set(field, { field, message });
   };
-  for (const { field, source, place } of templates)
-    for (const message of templateProblems(source, place, samples)) add(field, message);
+  for (const { field, source, place } of templates) {
+    const [message] = templateProblems(source, place, samples);
+    if (message !== undefined) add(field, message);
+  }
   for (const sample of samples) {
     const problem = requestProblem(settings, sample);
     if (problem !== null) add(problem.field, problem.message);

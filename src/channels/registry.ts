@@ -4,6 +4,7 @@ import { jsonChannel } from "./json.ts";
 import { postChannel } from "./post.ts";
 import type { EmailSettings, InternetSettings } from "./settings.ts";
 import { soap11Channel, soap12Channel } from "./soap.ts";
+import { withinRenderBudget } from "./templates.ts";
 import { xmlChannel } from "./xml.ts";
 
 export type ChannelSettings = InternetSettings | EmailSettings;
@@ -13,13 +14,23 @@ export type ChannelSettings = InternetSettings | EmailSettings;
  * its name.
  */
 export const channels: Readonly<Record<ChannelName, Channel<ChannelSettings>>> = {
-  email: emailChannel,
-  json: jsonChannel,
-  xml: xmlChannel,
-  soap11: soap11Channel,
-  soap12: soap12Channel,
-  post: postChannel,
+  email: bounded(emailChannel),
+  json: bounded(jsonChannel),
+  xml: bounded(xmlChannel),
+  soap11: bounded(soap11Channel),
+  soap12: bounded(soap12Channel),
+  post: bounded(postChannel),
 };
+
+/** One lead's request has this long, of however many templates it is made. */
+const renderBudgetMs = 500;
+
+function bounded<Settings>(channel: Channel<Settings>): Channel<Settings> {
+  return {
+    ...channel,
+    render: (variables, settings) => withinRenderBudget(renderBudgetMs, () => channel.render(variables, settings)),
+  };
+}
 
 export function channelFor(settings: ChannelSettings): Channel<ChannelSettings> {
   return channels["method" in settings ? settings.method : "email"];

@@ -47,6 +47,28 @@ class PrintedValue {
   }
 }
 
+/** Whoever renders does nothing else meanwhile, and so serves nobody else. */
+const longestRenderMs = 500;
+
+let budget = { leftMs: Number.POSITIVE_INFINITY };
+
+/**
+ * Gives all templates that `render` renders (not later: at once) so much time together. What is over it is refused like
+ * a template that takes too long by itself. Inside another budget, that one binds too.
+ */
+export function withinRenderBudget<T>(budgetMs: number, render: () => T): T {
+  const outer = budget;
+  const own = { leftMs: Math.min(budgetMs, outer.leftMs) };
+  const givenMs = own.leftMs;
+  budget = own;
+  try {
+    return render();
+  } finally {
+    outer.leftMs -= givenMs - own.leftMs;
+    budget = outer;
+  }
+}
+
 const liquid = createEngine();
 
 function createEngine(): Liquid {
@@ -59,7 +81,7 @@ function createEngine(): Liquid {
     // The file system is out of reach even if a tag that reads it were to come back.
     templates: {},
     parseLimit: maximumTemplateLength,
-    renderLimit: 500,
+    renderLimit: longestRenderMs,
     memoryLimit: 10_000_000,
     outputEscape: (value: unknown) => new PrintedValue(toPrintable(value)) as unknown as string,
   });
@@ -119,12 +141,16 @@ export function renderTemplate(source: string, place: PlaceName, variables: Temp
   const parsed = parse(source);
   if (!parsed.ok) return parsed;
   const destination = openPlace(place);
-  const context = new Context(variables, liquid.options, { sync: true }, { liquid });
+  const startedMs = performance.now();
+  const renderLimit = Math.max(0, Math.min(longestRenderMs, budget.leftMs));
+  const context = new Context(variables, liquid.options, { sync: true, renderLimit }, { liquid });
   try {
     toValueSync(liquid.renderer.renderTemplates(parsed.templates, context, new PlaceEmitter(destination)));
     return { ok: true, text: destination.finish() };
   } catch (error) {
     return { ok: false, reason: explain(error) };
+  } finally {
+    budget.leftMs -= performance.now() - startedMs;
   }
 }
 
@@ -160,6 +186,9 @@ function toPrintable(given: unknown): Printable {
 
 /** Says what is wrong in the words of this product. */
 function explain(error: unknown): string {
+  // What LiquidJS throws between two parts of the template has no line.
+  if (error instanceof Error && error.name === "AssertionError" && error.message.endsWith("limit exceeded"))
+    return error.message;
   if (!LiquidError.is(error)) throw error;
   const [line] = error.token.getPosition();
   const message = (error.originalError ?? error).message.replace(/, line:\d+, col:\d+/g, "");

@@ -1,6 +1,7 @@
 import type { Field } from "../campaigns/fields.ts";
 import { checkEmailSettings, checkInternetSettings } from "../channels/check-settings.ts";
 import { type SampleField, sampleVariables } from "../channels/sample-variables.ts";
+import { withinRenderBudget } from "../channels/templates.ts";
 import type { Database } from "../db/database.ts";
 import type { FieldError } from "../errors.ts";
 import type { DeliverySettings } from "./delivery-settings.ts";
@@ -16,6 +17,13 @@ export interface FittedCampaign {
  * field before a real lead meets it. Without a campaign, whatever fields the templates name are taken to be there.
  */
 export function checkDelivery(settings: DeliverySettings, campaigns: readonly FittedCampaign[]): readonly FieldError[] {
+  return withinRenderBudget(checkBudgetMs, () => fitDelivery(settings, campaigns));
+}
+
+/** For all campaigns together: the API answers nobody else meanwhile. */
+const checkBudgetMs = 2_000;
+
+function fitDelivery(settings: DeliverySettings, campaigns: readonly FittedCampaign[]): readonly FieldError[] {
   const fitted = campaigns.length > 0 ? campaigns : [{ name: "", fields: namedFields(settings) }];
   const found = new Map<string, FieldError>();
   for (const { name, fields } of fitted) {
