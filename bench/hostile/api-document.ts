@@ -98,6 +98,8 @@ export function sampleOf(
   }
   const fixed = valueAt(schema, "const") ?? listOf(valueAt(schema, "enum"))[0];
   if (fixed !== undefined) return fixed;
+  if (name === "op") return "exists";
+  if (name === "to" && valueAt(schema, "type") === "array") return ["someone@example.com"];
   if (name === "url") return `${sampleUrl}/ok`;
   if (name === "body") return "{}";
   if (Object.hasOwn(hints, name)) return hints[name];

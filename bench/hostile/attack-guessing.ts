@@ -10,7 +10,8 @@ export async function attackByGuessing(attacker: Attacker): Promise<void> {
   await record.case("a campaign", async (report) => {
     campaign = await addCampaign(attacker, report, [await addPartner(attacker, report, {})]);
   });
-  const nearMisses = (good: string): readonly string[] => [
+  const nearMisses = (good: string): readonly string[] => listGuesses(good).filter((guess) => guess !== good);
+  const listGuesses = (good: string): readonly string[] => [
     good.slice(0, -1),
     `${good}a`,
     good.toUpperCase(),

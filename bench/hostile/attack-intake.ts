@@ -411,7 +411,8 @@ async function attackWith100Mb(
   const { api } = attacker.installation;
   const chunk = Buffer.alloc(1_000_000, "x");
   const start = `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n`;
-  const told = await sendRaw(api, [`${start}Content-Length: 100000000\r\n\r\n`, chunk], 2_000);
+  // Whoever goes on sending into a closed connection may lose the answer on the way: that is TCP, and no fault.
+  const told = await sendRaw(api, [`${start}Content-Length: 100000000\r\n\r\n{`], 2_000);
   if (!told.startsWith("HTTP/1.1 413") || !told.includes("problem+json"))
     report("accepted_bad", `with a length: ${told.slice(0, 200) || "no answer"}`);
   const parts = Array.from({ length: 100 }, () => [`${chunk.length.toString(16)}\r\n`, chunk, "\r\n"]).flat();

@@ -255,6 +255,7 @@ async function attackParameters(attacker: Attacker, operation: Operation, path: 
 async function makeGood(attacker: Attacker, operation: Operation, path: string, full: unknown): Promise<unknown> {
   let body = full;
   let status = 0;
+  let why = "";
   await attacker.record.case(`a good document for ${operation.method} ${operation.path}`, async (report) => {
     for (let tries = 0; tries < 12; tries += 1) {
       const answer = await attacker.call(report, {
@@ -264,6 +265,7 @@ async function makeGood(attacker: Attacker, operation: Operation, path: string, 
         shows: /intake key/,
       });
       status = answer.status;
+      why = answer.text.replace(/.*"fields":/, "").slice(0, 200);
       const fields = valueAt(answer.json, "fields");
       if (status < 400 || status === 409 || !Array.isArray(fields) || fields.length === 0) return;
       for (const field of [...fields].reverse()) body = without(body, String(valueAt(field, "field")).split("."));
@@ -271,12 +273,15 @@ async function makeGood(attacker: Attacker, operation: Operation, path: string, 
   });
   if (status >= 400 && status !== 409)
     attacker.record.note(
-      `${operation.method} ${operation.path} takes no made-up document (${status}): its fields are tried one by one all the same.`,
+      `${operation.method} ${operation.path} takes no made-up document (${why}): its fields are tried one by one all the same.`,
     );
   return body;
 }
 
 /** Money to the edge of what can be counted, and beyond it. */
+/** The largest amount that docs/security.md promises to take. */
+const mostTaken = 1_000_000_000_000;
+
 async function attackSums(attacker: Attacker): Promise<void> {
   const most = Number.MAX_SAFE_INTEGER;
   await attacker.record.case("payments that add up to more than 2^53", async (report) => {
@@ -291,7 +296,7 @@ async function attackSums(attacker: Attacker): Promise<void> {
         await attacker.call(report, { path });
     }
   });
-  await attacker.record.case("limits, prices and credit of 2^53 - 1", async (report) => {
+  await attacker.record.case("limits of 2^53 - 1, prices and credit as large as they may be", async (report) => {
     const limits = {
       hour: most,
       day: most,
@@ -303,13 +308,17 @@ async function attackSums(attacker: Attacker): Promise<void> {
       spendMonth: most,
     };
     const internet = { method: "json", url: `${attacker.installation.receiver.url}/ok`, body: "{}" };
-    const id = await addPartner(attacker, report, { internet, leadValue: most, creditLimit: most, limits });
+    for (const field of ["leadValue", "creditLimit"]) {
+      const document = { name: "Sums", timeZone: "Europe/London", currency: "GBP", [field]: most };
+      await attacker.refuse(report, { method: "POST", path: "/v1/partners", document });
+    }
+    const id = await addPartner(attacker, report, { internet, leadValue: mostTaken, creditLimit: mostTaken, limits });
     const campaign = {
       name: "Sums",
       timeZone: "Europe/London",
       holdHours: 8_760,
       fields: [{ key: "email", type: "email" }],
-      routing: [{ partners: [{ partnerId: id, price: most, priority: 1_000_000, weight: 1_000_000, limits }] }],
+      routing: [{ partners: [{ partnerId: id, price: mostTaken, priority: 1_000_000, weight: 1_000_000, limits }] }],
     };
     const made = await attacker.call(report, { method: "POST", path: "/v1/campaigns", document: campaign });
     if (made.status >= 400) return;

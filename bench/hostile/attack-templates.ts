@@ -299,7 +299,7 @@ export async function attackTemplates(attacker: Attacker): Promise<void> {
       partners.map(({ id }) => id),
     );
   });
-  const made = Array.from({ length: attacker.isShort ? 25 : 400 }, () =>
+  const made = Array.from({ length: attacker.isShort ? 15 : 400 }, () =>
     Array.from({ length: 1 + random.below(12) }, () => random.pick(pieces)).join(""),
   );
   for (const partner of partners) {
@@ -322,6 +322,7 @@ export async function attackTemplates(attacker: Attacker): Promise<void> {
   }
   await attackMail(attacker, [...fixedValues, ...made]);
   await attackSandbox(attacker);
+  await attackWithManyTemplates(attacker);
 }
 
 async function sendTest(attacker: Attacker, report: Report, id: string, path: string, v: string) {
@@ -361,7 +362,10 @@ function compare(report: Report, channel: Channel, plain: Reading | null, receiv
   const hasNone = loose(value) === "";
   if (reading.shape !== plain.shape && !hasNone)
     report("leak", `the value changed the shape: ${reading.shape.slice(0, 200)}`);
+  // Documented: a segment that would climb out of its place is left empty.
+  const isLeftOut = (at: number) => at === 0 && channel.name.startsWith("path") && /^\.{1,2}$/.test(value);
   reading.values.forEach((text, at) => {
+    if (isLeftOut(at)) return;
     const expected = loose((plain.values[at] ?? "").replace("plainvalue", value));
     if (loose(text) !== expected && !hasNone) {
       report(
@@ -538,16 +542,31 @@ const places: readonly ((source: string) => Readonly<Record<string, unknown>>)[]
 
 async function attackSandbox(attacker: Attacker): Promise<void> {
   const { record } = attacker;
+  const somePlaces = () => (attacker.isShort ? [attacker.random.pick(places)] : places);
   for (const source of escapes) {
     await record.case(`template refused: ${source.slice(0, 60)}`, async (report) => {
-      for (const place of places) await saveTemplate(attacker, report, place(source), true);
+      for (const place of somePlaces()) await saveTemplate(attacker, report, place(source), true);
     });
   }
   for (const source of bounded) {
     await record.case(`template bounded: ${source.slice(0, 60)}`, async (report) => {
-      for (const place of places) await saveTemplate(attacker, report, place(source), false);
+      for (const place of somePlaces()) await saveTemplate(attacker, report, place(source), false);
     });
   }
+}
+
+/** Each template is quick enough by itself; a request of 200 of them, for a partner in 20 campaigns, is not. */
+async function attackWithManyTemplates(attacker: Attacker): Promise<void> {
+  await attacker.record.case("many templates that are slow together", async (report) => {
+    const id = await addPartner(attacker, report, {});
+    for (let count = 0; count < 20; count += 1) await addCampaign(attacker, report, [id]);
+    const slow = "{% for i in (1..100) %}{% for j in (1..100) %}{% if lead.v %}{% endif %}{% endfor %}{% endfor %}";
+    const fields = Array.from({ length: 200 }, (_, at) => [`f${at}`, slow]);
+    const internet = { method: "post", url: `${attacker.installation.receiver.url}/ok`, fields };
+    const path = `/v1/partners/${id}`;
+    const { durationMs } = await attacker.refuse(report, { method: "PATCH", path, document: { internet } });
+    if (durationMs > 8_000) report("crash", `took ${Math.round(durationMs)} ms`);
+  });
 }
 
 async function saveTemplate(

@@ -14,8 +14,7 @@ describe("a refusal says why", () => {
 
   beforeAll(async () => {
     server = await createTestApi();
-    await server.api.listen({ host: "127.0.0.1", port: 0 });
-    port = server.api.addresses()[0]?.port ?? 0;
+    port = Number(new URL(await server.api.listen({ host: "127.0.0.1", port: 0 })).port);
   });
   afterAll(async () => server.close());
 
