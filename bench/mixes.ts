@@ -95,7 +95,7 @@ export function partnerDocument(mix: Mix, place: number, receiver: string, now: 
     currency: "GBP",
     leadValue: 100,
     creditLimit: 1_000_000_000,
-    concurrency: Math.max(2, Math.floor(concurrency / mix.partnerCount)),
+    concurrency: Math.max(10, Math.floor(concurrency / mix.partnerCount)),
     internet,
     ...(mix.hasRules ? { schedule: scheduleOf(mix, place, now) } : {}),
     limits: hasSmallLimit(mix, place) ? { ...roomy, day: smallLimit } : roomy,

@@ -60,6 +60,11 @@ async function dropDatabase({ databaseUrl }: Surroundings, name: string): Promis
   await admin.end();
 }
 
+/** Its one connection may still be closing when its database is dropped. */
+function openAdmin(url: string): pg.Pool {
+  return new pg.Pool({ connectionString: url, max: 1 }).on("error", () => undefined);
+}
+
 function environmentOf(surroundings: Surroundings, databaseUrl: string): Record<string, string> {
   const { redisUrl } = surroundings;
   return { DATABASE_URL: databaseUrl, ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }) };
@@ -69,7 +74,7 @@ function environmentOf(surroundings: Surroundings, databaseUrl: string): Record<
 export async function startBare(surroundings: Surroundings, mix: Mix, layout: Layout): Promise<System> {
   const database = await createDatabase(surroundings, null);
   await migrate(database.url);
-  const admin = new pg.Pool({ connectionString: database.url, max: 1 });
+  const admin = openAdmin(database.url);
   await admin.query(
     `create table bare_leads (id uuid primary key, fields jsonb not null, state text not null default 'received',
        received_at timestamptz not null default now())`,
@@ -156,7 +161,7 @@ export async function startHandoff(
     programs.push(await start("api", "api", /ready at/), await start("worker", "worker", /worker is ready/));
   }
   const { intakeKey, hanging } = await makeMix(port, surroundings.receiver, mix);
-  const admin = new pg.Pool({ connectionString: database.url, max: 1 });
+  const admin = openAdmin(database.url);
   return {
     name: "Handoff",
     database: database.name,
