@@ -28,7 +28,7 @@ export type Answer =
   | "reset"
   | { status: number; headers?: Record<string, string> }
   | { body: string }
-  | { delayMs: number };
+  | { delayMs: number; outcome?: "accept" | "reject" };
 
 export async function startJsonPartners(): Promise<JsonPartners> {
   const requests: PartnerRequest[] = [];
@@ -82,7 +82,7 @@ function respond(response: ServerResponse, how: Answer, number: number): void {
   else if (how === "reject") send(200, { outcome: "no", reason: "not our area" });
   else if (how === "reset") response.socket?.resetAndDestroy();
   else if (how === "hang") return;
-  else if ("delayMs" in how) setTimeout(accept, how.delayMs);
+  else if ("delayMs" in how) setTimeout(respond, how.delayMs, response, how.outcome ?? "accept", number);
   else if ("body" in how) response.writeHead(200, { "content-type": "application/json" }).end(how.body);
   else send(how.status, {}, how.headers);
 }

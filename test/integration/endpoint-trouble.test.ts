@@ -1,4 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
+import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
 import { resolveDelivery } from "../../src/leads/resolve-delivery.ts";
 import { type Buyer, type Seller, useSellers } from "../helpers/seller.ts";
 
@@ -292,7 +293,8 @@ describe("a partner's rate", () => {
     for (let second = 0; second < 60; second += 5) {
       seller.setTime(new Date(Date.parse("2026-03-04T10:00:00Z") + second * 1000).toISOString());
       await seller.lead(campaignId);
-      await seller.settle();
+      await seller.route(campaignId);
+      await drainDueDeliveries(seller.context, seller.organisationId, buyer.id);
     }
     expect(sentTo(buyer)).toBe(4);
   });

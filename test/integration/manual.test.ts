@@ -218,6 +218,23 @@ describe("unrefer", () => {
     expect((await seller.leadRow(leadId)).state).toBe("unsold");
   });
 
+  test("with reroute of a lead that is held, or waits to be sent, does not bring it back to the same partner", async () => {
+    const seller = await sellers.open();
+    const closed = await seller.partner({ schedule: { sun: [{ from: "09:00", to: "10:00" }] } });
+    const buyer = await seller.partner();
+    const [heldCampaign, campaignId] = [await seller.campaign([closed]), await seller.campaign([buyer])];
+    const [held, waiting] = [await seller.lead(heldCampaign), await seller.lead(campaignId)];
+    await Promise.all([seller.route(heldCampaign), seller.route(campaignId)]);
+    await unrefer(seller, held, closed, true);
+    await unrefer(seller, waiting, buyer, true);
+    await seller.settle();
+    for (const leadId of [held, waiting]) {
+      expect(await statesOf(seller, leadId)).toEqual(["cancelled"]);
+      expect((await seller.leadRow(leadId)).state).toBe("unsold");
+    }
+    expect(sentTo(buyer)).toBe(0);
+  });
+
   test("of a lead that is held, and of one that waits to be sent, ends it with the reason", async () => {
     const seller = await sellers.open();
     const closed = await seller.partner({ schedule: { sun: [{ from: "09:00", to: "10:00" }] } });

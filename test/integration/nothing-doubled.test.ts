@@ -203,6 +203,29 @@ describe("a lead is sold once and charged once", () => {
     expect(await seller.leadRow(leadId)).toMatchObject({ state: "sold", soldCount: 1 });
   });
 
+  test("when the lease was lost and both are under way: what the one that lost it hears is not settled", async () => {
+    const seller = await sellers.open();
+    const [buyer, other] = [await seller.partner(), await seller.partner()];
+    const campaignId = await seller.campaign([buyer, other]);
+    const leadId = await seller.lead(campaignId);
+    await seller.route(campaignId);
+    const drain = async () => drainDueDeliveries(seller.context, seller.organisationId, buyer.id);
+    sellers.partners.answer(buyer.name, { delayMs: 300, outcome: "reject" });
+    const first = drain();
+    await until(() => sellers.partners.requestsOf(buyer.name).length === 1);
+    seller.setTime("2026-03-04T10:00:10Z");
+    sellers.partners.answer(buyer.name, { delayMs: 800 });
+    const second = drain();
+    await first;
+    await seller.settle();
+    expect((await seller.deliveries(leadId)).map(({ state }) => state)).toEqual(["sending"]);
+    await second;
+    await seller.settle();
+    expect(await seller.deliveries(leadId)).toMatchObject([{ state: "delivered", partnerId: buyer.id }]);
+    expect(await seller.funds(buyer)).toMatchObject({ funds: -1000, reserved: 0, revenue: 1000 });
+    expect(sellers.partners.requestsOf(other.name)).toEqual([]);
+  });
+
   test("every attempt of a delivery carries the same idempotency key to the partner", async () => {
     const seller = await sellers.open();
     const buyer = await seller.partner();

@@ -40,6 +40,19 @@ describe("a worker that dies", () => {
     expect(await seller.funds(buyer)).toMatchObject({ reserved: 0, revenue: 1000 });
   });
 
+  test("leaves a lead that may have arrived: it is not given to another because the next attempt fails", async () => {
+    const seller = await sellers.open();
+    const [buyer, other] = [await seller.partner(), await seller.partner()];
+    const campaignId = await seller.campaign([buyer, other]);
+    const leadId = await seller.lead(campaignId);
+    await seller.route(campaignId);
+    await claimAndDie(seller, buyer.id);
+    sellers.partners.answer(buyer.name, { status: 404 });
+    seller.setTime("2026-03-04T10:00:10Z");
+    await seller.settle();
+    expect(await seller.deliveries(leadId)).toMatchObject([{ state: "uncertain", partnerId: buyer.id }]);
+  });
+
   test("in every attempt leaves the lead uncertain: it is not tried for ever, nor sold to another", async () => {
     const seller = await sellers.open();
     const [buyer, other] = [await seller.partner(), await seller.partner()];

@@ -172,6 +172,11 @@ describe("when the clock changes", () => {
     expect(open).toEqual(["2026-10-25T00:00:00Z", "2026-10-25T00:59:59Z", "2026-10-25T01:30:00Z"]);
   });
 
+  test("a window that ends in the hour that comes twice ends the second time", async () => {
+    const instants = ["2026-10-25T00:30:00Z", "2026-10-25T01:29:59Z", "2026-10-25T01:30:00Z"];
+    expect(await openAt({ sun: [{ from: "00:30", to: "01:30" }] }, instants)).toEqual(instants.slice(0, 2));
+  });
+
   test("a start in the hour that is skipped moves forward by it", async () => {
     const open = await openAt({ sun: [{ from: "01:30", to: "03:00" }] }, [
       "2026-03-29T00:59:59Z",
