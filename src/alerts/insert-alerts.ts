@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { DeliverySettings } from "../partners/delivery-settings.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
 
@@ -54,8 +55,12 @@ export async function insertAlerts(
     insert into alerts (id, organisation_id, key, kind, channel, recipient, partner_id, lead_id, delivery_id, detail, state, due_at, created_at)
     select g.id, o.id, g.key, g.kind, g.channel, coalesce(g.recipient, o.staff_email), g.partner_id, g.lead_id, g.delivery_id,
       g.detail, 'due', ${now}::timestamptz, ${now}::timestamptz
-    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, key text, kind text, channel text, recipient text,
-      partner_id uuid, lead_id uuid, delivery_id uuid, detail jsonb)
+    from ${recordSet(
+      rows,
+      `
+      id uuid, key text, kind text, channel text, recipient text, partner_id uuid, lead_id uuid, delivery_id
+      uuid, detail jsonb`,
+    )} as g
     join organisations o on o.id = ${organisationId}
     where coalesce(g.recipient, o.staff_email) is not null
     on conflict (organisation_id, key) do nothing

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { AlertOutcome } from "./alert-outcome.ts";
 import { chargeSms, type SentSms } from "./charge-sms.ts";
 import type { ClaimedAlert } from "./claim-alerts.ts";
@@ -34,8 +35,12 @@ export async function settleAlerts(
       update alerts a
       set state = g.state, due_at = g.due_at, error = g.error, finished_at = g.finished_at,
           provider_id = coalesce(g.provider_id, a.provider_id), segments = coalesce(g.segments, a.segments)
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, attempt_count integer, state text,
-        due_at timestamptz, error text, finished_at timestamptz, provider_id text, segments integer)
+      from ${recordSet(
+        rows,
+        `
+        id uuid, attempt_count integer, state text, due_at timestamptz, error text, finished_at timestamptz,
+        provider_id text, segments integer`,
+      )} as g
       where a.id = g.id and a.state = 'due' and (g.state = 'sent' or a.attempt_count = g.attempt_count)
       returning a.id as alert_id, a.state, a.channel, a.segments, a.partner_id, a.lead_id, a.delivery_id
     `.execute(transaction);

@@ -8,6 +8,7 @@ import {
 } from "../alerts/insert-alerts.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { DeliveryState } from "../db/tables.ts";
 import type { FinishedAttempt } from "./attempt-delivery.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
@@ -91,9 +92,12 @@ async function saveDeliveries(
         redelivery_of = case when g.state = 'sending' then d.redelivery_of end,
         reserved_at = case when g.gives_place_back then null else d.reserved_at end
     from locked
-    join jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-      id uuid, lead_id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason text,
-      finished_at timestamptz, gives_place_back boolean) on g.lead_id = locked.id
+    join ${recordSet(
+      rows,
+      `
+      id uuid, lead_id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason
+      text, finished_at timestamptz, gives_place_back boolean`,
+    )} as g on g.lead_id = locked.id
     where d.id = g.id and d.state = 'sending' and d.claim_token = ${lease.token}
     returning d.id
   `.execute(transaction);
@@ -148,9 +152,12 @@ function attemptClauses({ organisationId }: DrainedPartner, won: readonly Settle
         status, request, response, retry_at)
       select delivery_id, number, ${organisationId}::uuid, channel, started_at, duration_ms, outcome, reason, arrived, status,
         request, response, retry_at
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-        delivery_id uuid, number integer, channel text, started_at timestamptz, duration_ms integer, outcome text,
-        reason text, arrived text, status integer, request jsonb, response jsonb, retry_at timestamptz)
+      from ${recordSet(
+        rows,
+        `
+        delivery_id uuid, number integer, channel text, started_at timestamptz, duration_ms integer, outcome
+        text, reason text, arrived text, status integer, request jsonb, response jsonb, retry_at timestamptz`,
+      )} as g
     )`;
 }
 
@@ -170,7 +177,7 @@ function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unkn
           state_reason = null,
           finished_at = case when e.ends then ${now}::timestamptz end,
           due_at = case when e.ends then null else ${now}::timestamptz end
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (id uuid, is_sold boolean)
+      from ${recordSet(rows, "id uuid, is_sold boolean")} as g
       join leads own on own.id = g.id
       join campaigns k on k.id = own.campaign_id
       -- Held for others it may be where it was not exclusive before.

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { IntakeCampaign } from "./intake-campaign.ts";
 import type { PreparedLead } from "./prepare-lead.ts";
 import type { IntakeAnswer } from "./receive-lead.ts";
@@ -50,7 +51,7 @@ export async function findEarlier(
          and key_hash = any(array(select decode(hash, 'hex') from jsonb_array_elements_text(a.matches) hash))
        group by lead_id having count(*) >= ${matchesNeeded(campaign)} order by min(received_at) limit 1)
     ) as duplicate_of
-    from jsonb_to_recordset(${JSON.stringify(asked)}::jsonb) as a (place integer, content text, matches jsonb, key text)
+    from ${recordSet(asked, "place integer, content text, matches jsonb, key text")} as a
     left join idempotency_keys i on i.campaign_id = ${campaign.id} and i.key = a.key
     order by a.place
   `.execute(transaction);

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { Entrance, IntakeCampaign } from "./intake-campaign.ts";
 import type { PreparedLead } from "./prepare-lead.ts";
 import type { IntakeAnswer } from "./receive-lead.ts";
@@ -22,10 +23,14 @@ export async function insertLeads(
   const rows = answered.map((one) => toRow(campaign, one));
   await sql`
     with given as (
-      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-        id uuid, intake_key_id uuid, introducer_id uuid, source text, state text, state_reason jsonb, fields jsonb, extra jsonb,
-        content_hash text, duplicate_of uuid, received_at timestamptz, due_at timestamptz, hold_ends_at timestamptz,
-        finished_at timestamptz, contacts jsonb, match_hashes jsonb, idempotency_key text, status integer, answer jsonb)
+      select * from ${recordSet(
+        rows,
+        `
+        id uuid, intake_key_id uuid, introducer_id uuid, source text, state text, state_reason jsonb, fields
+        jsonb, extra jsonb, content_hash text, duplicate_of uuid, received_at timestamptz, due_at timestamptz,
+        hold_ends_at timestamptz, finished_at timestamptz, contacts jsonb, match_hashes jsonb, idempotency_key
+        text, status integer, answer jsonb`,
+      )} as g
     ), stored as (
       insert into leads (id, organisation_id, campaign_id, intake_key_id, introducer_id, source, state, state_reason,
         fields, extra, content_hash, duplicate_of, received_at, due_at, hold_ends_at, finished_at)

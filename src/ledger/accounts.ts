@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 import type { AccountKind } from "../db/tables.ts";
@@ -24,9 +25,20 @@ export async function openPartnerAccounts(
   await transaction.insertInto("accounts").values(rows).execute();
 }
 
+interface AccountRow {
+  readonly id: string;
+  readonly partnerId: string;
+  readonly kind: AccountKind;
+  readonly currency: string;
+  readonly balanceMinor: number;
+}
+
+const forNoKeyUpdate = sql`for no key update`;
+
 /**
- * Reads partners' funds; with `lock`, so that nobody else moves them before this transaction ends. Accounts are locked in
- * the order of their ids, after the partners' usage rows, everywhere: two transactions never wait for each other in a ring.
+ * Reads partners' funds; with `lock`, nobody else takes from what is free to spend before this transaction ends. What is
+ * reserved is not locked: posting a sale moves it on to revenue, and has not to wait for routing. Accounts are locked in the
+ * order of their ids, after the partners' usage rows, everywhere: two transactions never wait for each other in a ring.
  */
 export async function readPartnerFunds(
   transaction: Database,
@@ -34,15 +46,19 @@ export async function readPartnerFunds(
   lock: "lock" | "read",
 ): Promise<ReadonlyMap<string, PartnerFunds>> {
   if (partnerIds.length === 0) return new Map();
-  const query = transaction
-    .selectFrom("accounts")
-    .select(["id", "partnerId", "kind", "currency", "balanceMinor"])
-    .where("partnerId", "in", partnerIds)
-    .orderBy("id");
-  const rows = await (lock === "lock" ? query.forNoKeyUpdate() : query).execute();
-  const byPartner = new Map<string, { kind: AccountKind; id: string; currency: string; balanceMinor: number }[]>();
-  for (const { partnerId, ...account } of rows) {
-    if (partnerId === null) continue;
+  const { rows } = await sql<AccountRow>`
+    with funds as materialized (
+      select id, partner_id, kind, currency, balance_minor from accounts
+      where partner_id = any(${partnerIds}::uuid[]) and kind = 'funds' order by id ${lock === "lock" ? forNoKeyUpdate : sql``}
+    )
+    select * from funds
+    union all
+    select id, partner_id, kind, currency, balance_minor from accounts
+    where partner_id = any(${partnerIds}::uuid[]) and kind <> 'funds'
+  `.execute(transaction);
+  const byPartner = new Map<string, AccountRow[]>();
+  for (const account of rows) {
+    const { partnerId } = account;
     const accounts = byPartner.get(partnerId) ?? [];
     accounts.push(account);
     byPartner.set(partnerId, accounts);
@@ -50,10 +66,7 @@ export async function readPartnerFunds(
   return new Map([...byPartner].map(([partnerId, accounts]) => [partnerId, toFunds(partnerId, accounts)]));
 }
 
-function toFunds(
-  partnerId: string,
-  rows: readonly { kind: AccountKind; id: string; currency: string; balanceMinor: number }[],
-): PartnerFunds {
+function toFunds(partnerId: string, rows: readonly AccountRow[]): PartnerFunds {
   const account = (kind: PartnerAccountKind) => {
     const row = rows.find((candidate) => candidate.kind === kind);
     if (row === undefined)

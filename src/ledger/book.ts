@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { AccountKind } from "../db/tables.ts";
 
 /**
@@ -69,9 +70,12 @@ export function bookingClauses(organisationId: string, movements: readonly Movem
     }));
   return sql`
     movements as (
-      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-        id uuid, key text, kind text, currency text, partner_id uuid, lead_id uuid, delivery_id uuid, reason text,
-        created_by text, from_account_id uuid, to_account_id uuid, amount_minor bigint)
+      select * from ${recordSet(
+        rows,
+        `
+        id uuid, key text, kind text, currency text, partner_id uuid, lead_id uuid, delivery_id uuid, reason
+        text, created_by text, from_account_id uuid, to_account_id uuid, amount_minor bigint`,
+      )} as g
     ), booked as (
       insert into transactions
         (id, organisation_id, key, kind, currency, occurred_at, partner_id, lead_id, delivery_id, reason, created_by)

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import { type LimitUsage, unusedUsage } from "./limit-usage.ts";
 
 /**
@@ -66,10 +67,14 @@ export function usageClauses(usages: readonly LimitUsage[]): RawBuilder<unknown>
   return sql`
     used as (
       insert into limit_usage
-      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
+      select * from ${recordSet(
+        rows,
+        `
         organisation_id uuid, partner_id uuid, campaign_id uuid, hour_start timestamptz, hour_leads integer,
-        day_start timestamptz, day_leads integer, day_spend_minor bigint, week_start timestamptz, week_leads integer,
-        week_spend_minor bigint, month_start timestamptz, month_leads integer, month_spend_minor bigint, total_leads integer)
+        day_start timestamptz, day_leads integer, day_spend_minor bigint, week_start timestamptz, week_leads
+        integer, week_spend_minor bigint, month_start timestamptz, month_leads integer, month_spend_minor
+        bigint, total_leads integer`,
+      )} as g
       on conflict (partner_id, campaign_id) do update set
         hour_start = excluded.hour_start, hour_leads = excluded.hour_leads, day_start = excluded.day_start,
         day_leads = excluded.day_leads, day_spend_minor = excluded.day_spend_minor, week_start = excluded.week_start,

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { HoldReason } from "../db/tables.ts";
 import { bookingClauses, type Movement, reserveMovement } from "../ledger/book.ts";
 import { usageClauses } from "../partners/save-usage.ts";
@@ -44,9 +45,12 @@ function deliveryClauses(
   const cancelledIds = decided.flatMap((lead) => lead.cancelledIds);
   return sql`
     placed as (
-      select * from jsonb_to_recordset(${JSON.stringify(deliveryRows(decided, market, now))}::jsonb) as g (
-        id uuid, is_new boolean, lead_id uuid, partner_id uuid, group_id uuid, price_minor bigint, currency text, state text,
-        due_at timestamptz, hold_until timestamptz, hold_reason jsonb, reserved_at timestamptz)
+      select * from ${recordSet(
+        deliveryRows(decided, market, now),
+        `
+        id uuid, is_new boolean, lead_id uuid, partner_id uuid, group_id uuid, price_minor bigint, currency
+        text, state text, due_at timestamptz, hold_until timestamptz, hold_reason jsonb, reserved_at timestamptz`,
+      )} as g
     ), carried_on as (
       update deliveries d
       set state = g.state, due_at = g.due_at, hold_until = g.hold_until, hold_reason = g.hold_reason,
@@ -108,9 +112,12 @@ function leadClauses(organisationId: string, decided: readonly DecidedLead[], no
   }));
   return sql`
     decided as (
-      select * from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as g (
-        lead_id uuid, state text, state_reason jsonb, due_at timestamptz, finished_at timestamptz, decision_id uuid,
-        explanation jsonb)
+      select * from ${recordSet(
+        rows,
+        `
+        lead_id uuid, state text, state_reason jsonb, due_at timestamptz, finished_at timestamptz, decision_id
+        uuid, explanation jsonb`,
+      )} as g
     ), moved_on as (
       update leads l
       set state = g.state, state_reason = g.state_reason, due_at = g.due_at, finished_at = g.finished_at
