@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { Redis } from "ioredis";
 import { sql } from "kysely";
 import { createPool, openDatabase } from "../../src/db/database.ts";
+import { readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
+import { receiveLead } from "../../src/leads/receive-lead.ts";
 import { queueBackends } from "../helpers/redis.ts";
 import { type Buyer, openSeller, type Seller, useSellers } from "../helpers/seller.ts";
 import { until } from "../helpers/until.ts";
@@ -90,8 +92,9 @@ describe("eight worker processes", () => {
       const besideMs = await p95OfDeliveries(seller, goodCampaign, hangingCampaign);
       report(`${name}: p95 ${normalMs} ms, beside three that hang ${besideMs} ms`);
       for (const buyer of hanging) expect(sentTo(buyer).length).toBeGreaterThan(0);
-      // Twice the normal value; where that is a few milliseconds, half a second on a busy machine is no trouble either.
-      expect(besideMs).toBeLessThan(Math.max(2 * normalMs, 500));
+      // Twice the normal value; where that is a few milliseconds, a second on a busy machine is no trouble either: whoever
+      // had to wait for a partner that hangs would wait for five times as long.
+      expect(besideMs).toBeLessThan(Math.max(2 * normalMs, 1_000));
     }, 30_000);
   });
 
@@ -127,10 +130,13 @@ describe("eight worker processes", () => {
         const campaignId = await seller.campaign([buyer]);
         const queue = await openQueueToEmpty(seller);
         try {
-          for (let round = 0; round < 8; round += 1) {
+          for (let round = 0; round < 6; round += 1) {
             await seller.leads(campaignId, 10);
             await queue.empty();
           }
+          // Of these the queue never hears.
+          await leadsUnheard(seller, campaignId, 20);
+          await queue.empty();
           await until(async () => isRouted(seller, campaignId), goOnWithinMs);
         } finally {
           await queue.close();
@@ -161,6 +167,17 @@ async function p95OfDeliveries(seller: Seller, campaignId: string, otherId: stri
     `.execute(transaction),
   );
   return rows[0]?.p95Ms ?? Number.NaN;
+}
+
+/** Takes in leads whose wake-ups are lost. */
+async function leadsUnheard(seller: Seller, campaignId: string, count: number): Promise<void> {
+  const campaign = await readIntakeCampaign(seller.context, seller.organisationId, campaignId);
+  if (campaign === null) throw new Error("no such campaign");
+  const deaf = { ...seller.context, waker: { wake: () => undefined, settled: async () => undefined } };
+  const entrance = { campaign, intakeKeyId: null, introducerId: null };
+  const receive = async (_: unknown, index: number) =>
+    receiveLead(deaf, entrance, { raw: { first_name: `Unheard ${index}` }, idempotencyKey: null, source: null });
+  await Promise.all(Array.from({ length: count }, receive));
 }
 
 /** Three leads at a partner that does not answer. */
