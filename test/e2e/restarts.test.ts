@@ -32,7 +32,7 @@ test("nothing is lost and nothing charged twice when PostgreSQL and Redis are ki
     await redis?.process.end("SIGKILL");
     if (redis !== null) redis = await startRedisServer(folder, { port: Number(new URL(redis.url).port) });
     for (const { seller, buyer, campaignId } of begun) {
-      await until(async () => (await seller.leadStates(campaignId).catch(() => ({ sold: 0 }))).sold === 60, 30_000);
+      await until(async () => (await seller.leadStates(campaignId).catch(() => ({ sold: 0 }))).sold === 60, 60_000);
       expect(await seller.funds(buyer)).toMatchObject({ reserved: 0, revenue: 60_000 });
       expect(new Set(sellers.partners.requestsOf(buyer.name).map(({ body }) => body.id)).size).toBe(60);
     }
@@ -43,7 +43,7 @@ test("nothing is lost and nothing charged twice when PostgreSQL and Redis are ki
     releaseProcess(postgres.pid);
     await postgres.stop();
   }
-}, 90_000);
+}, 150_000);
 
 async function begin(seller: Seller) {
   const buyer = await seller.partner({ concurrency: 2 });
