@@ -252,7 +252,8 @@ describe("row-level security", () => {
 
   test("shows an organisation its own rows only", async () => {
     await inOrganisation(application, stranger.organisationId, async (transaction) => {
-      for (const { name } of await tables()) {
+      // `installation` is nobody's.
+      for (const { name } of (await tables()).filter((table) => table.name !== "installation")) {
         const own = name === "organisations" ? sql.ref("id") : sql.ref("organisation_id");
         const { rows } = await sql`select 1 from ${sql.table(name)} where ${own} <> ${stranger.organisationId}`.execute(
           transaction,
