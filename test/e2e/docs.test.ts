@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -34,9 +34,10 @@ const pagesThatRun = [
 let installation: TestProcess;
 let shell: Shell;
 let port: number;
+let folder: string;
 
 beforeAll(async () => {
-  const folder = await makeTemporaryFolder();
+  folder = await makeTemporaryFolder();
   port = await freePort();
   const environment = { HOST: "127.0.0.1", PORT: String(port), DATA_DIR: path.join(folder, "data"), LOG_LEVEL: "warn" };
   installation = startTypeScript("src/cli.ts", ["start"], { env: environment });
@@ -89,8 +90,7 @@ describe("README.md", () => {
     const [line = ""] = /curl .*/.exec(installation.output()) ?? [];
     const { output } = await shell.run(line);
     const difference = answer === undefined ? "no answer is shown" : differenceOf(answer, output);
-    const isTurnOfClosed = output.includes('{"state":"held","sold":false,"reason":"closed"}');
-    if (difference !== null && !isTurnOfClosed) throw new Error(`${difference}\n${output}`);
+    if (difference !== null) throw new Error(`${difference}\n${output}`);
   });
 });
 
@@ -151,10 +151,22 @@ function localised(block: Block): Block {
 /** Pages say "a moment later": what only reads is asked again until it is as shown, or for ten seconds. */
 async function runUntilAsShown(block: Block, answer: Block | null): Promise<Ran> {
   const isReading = !/ -d | -X |handoff /.test(block.text);
+  if (!isReading) await nothingUnderWay();
   for (const endsAt = Date.now() + 10_000; ; await sleep(100)) {
     const ran = await shell.run(localised(block).text);
     const isDone = answer === null || !isReading || differenceOf(localised(answer), ran.output) === null;
     if (isDone || Date.now() > endsAt) return ran;
+  }
+}
+
+/** A reader types slower than a lead is delivered: what was begun before is finished. Retries are later than `soonMs`. */
+async function nothingUnderWay(): Promise<void> {
+  const soonMs = 20_000;
+  const headers = { authorization: `Bearer ${readFileSync(path.join(folder, "data", "api-key"), "utf8").trim()}` };
+  for (const endsAt = Date.now() + 5_000; Date.now() < endsAt; await sleep(50)) {
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/deliveries?state=sending`, { headers });
+    const { data } = z.object({ data: z.array(z.object({ dueAt: z.coerce.date() })) }).parse(await answer.json());
+    if (data.every(({ dueAt }) => dueAt.getTime() > Date.now() + soonMs)) return;
   }
 }
 
