@@ -88,6 +88,7 @@ describe("eight worker processes", () => {
       const hanging = await Promise.all([1, 2, 3].map(async () => seller.partner({}, { timeoutMs: 30_000 })));
       const hangingCampaign = await seller.campaign(hanging, { saleLimit: 0 });
       const normalMs = await p95OfDeliveries(seller, goodCampaign, hangingCampaign);
+      await until(async () => isRouted(seller, hangingCampaign), 20_000);
       for (const buyer of hanging) sellers.partners.answer(buyer.name, "hang");
       const besideMs = await p95OfDeliveries(seller, goodCampaign, hangingCampaign);
       report(`${name}: p95 ${normalMs} ms, beside three that hang ${besideMs} ms`);
