@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { openingAt } from "../partners/schedule.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
-import { endSales } from "./end-sales.ts";
+import { endSales, type SettledSale } from "./end-sales.ts";
 
 /** Why a partner is sent nothing now, save what staff sent past all rules. */
 export interface Obstacle {
@@ -47,22 +47,13 @@ export async function returnBacklog(
   return campaignIds;
 }
 
-interface Returned {
-  readonly id: string;
-  readonly leadId: string;
-  readonly campaignId: string;
-  readonly priceMinor: number;
-  readonly currency: string;
-  readonly reservedAt: Date | null;
-}
-
 /** Leads are locked first, in the order of their ids, as everywhere. */
 async function returnSome(
   context: Context,
   partner: DrainedPartner,
   reason: string,
   now: Date,
-): Promise<{ readonly found: number; readonly returned: readonly Returned[] }> {
+): Promise<{ readonly found: number; readonly returned: readonly SettledSale[] }> {
   const unseen = sql`state = 'sending' and due_at <= ${now} and not manual and not may_have_arrived
     and sending_since is null and redelivery_of is null`;
   return inOrganisation(context.database, partner.organisationId, async (transaction) => {
@@ -72,7 +63,7 @@ async function returnSome(
     if (due.length === 0) return { found: 0, returned: [] };
     const leadIds = due.map(({ leadId }) => leadId);
     await sql`select from leads where id = any(${leadIds}::uuid[]) order by id for no key update`.execute(transaction);
-    const { rows: returned } = await sql<Returned>`
+    const { rows: returned } = await sql<SettledSale>`
       with given as (
         select id, reserved_at from deliveries where id = any(${due.map(({ id }) => id)}::uuid[]) and ${unseen}
       ), cancelled as (
