@@ -45,6 +45,8 @@ export async function buildApp(context: Context, options: HealthOptions = alread
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
     forceCloseConnections: "idle",
+    // Whom `request.ip` names: the one who calls, or whom such a proxy says that it calls for.
+    trustProxy: [...context.config.trustedProxies],
     frameworkErrors: (_error, _request, reply) =>
       void sendProblem(reply, "route_not_found", { detail: "The address is not well-formed." }),
   }).withTypeProvider<ZodTypeProvider>();

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 
 /**
@@ -30,6 +31,23 @@ const hostList = z.string().transform((text, context) => {
   return entries.filter((entry) => entry !== "");
 });
 
+const networkList = z.string().transform((text, context) => {
+  const entries = text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+  for (const entry of entries.filter((entry) => !isNetwork(entry))) {
+    const message = `must be a list of IP addresses or networks such as 10.0.0.0/8, separated by commas; ${entry} is not one`;
+    context.addIssue({ code: "custom", message });
+  }
+  return entries;
+});
+
+function isNetwork(entry: string): boolean {
+  const [, address = "", length] = /^([0-9a-f:.]+)(?:\/(\d{1,3}))?$/i.exec(entry) ?? [];
+  return isIP(address) !== 0 && Number(length ?? 0) <= (isIP(address) === 4 ? 32 : 128);
+}
+
 const environmentSchema = z
   .object({
     NODE_ENV: z.string().optional(),
@@ -50,6 +68,8 @@ const environmentSchema = z
     WORKER_CONCURRENCY: integer(1, 1000).default(50),
     DATABASE_POOL_SIZE: integer(2, 200).default(20),
     INTAKE_RATE_PER_MINUTE: integer(0, 1_000_000).default(6000),
+    WRONG_KEYS_PER_MINUTE: integer(0, 1_000_000).default(60),
+    TRUSTED_PROXIES: networkList.default([]),
     LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
     SMTP_HOST: z.string().min(1).optional(),
     SMTP_PORT: integer(1, 65_535).default(587),
@@ -109,6 +129,8 @@ function toConfig(values: z.infer<typeof environmentSchema>) {
     workerConcurrency: values.WORKER_CONCURRENCY,
     databasePoolSize: values.DATABASE_POOL_SIZE,
     intakeRatePerMinute: values.INTAKE_RATE_PER_MINUTE,
+    wrongKeysPerMinute: values.WRONG_KEYS_PER_MINUTE,
+    trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
     smtp:
       values.SMTP_HOST === undefined

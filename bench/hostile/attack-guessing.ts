@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
 import { send, textAt, valueAt } from "./http.ts";
+import type { Report } from "./record.ts";
 
 /** Keys and ids that somebody tries out, and how fast they may. */
 export async function attackByGuessing(attacker: Attacker): Promise<void> {
@@ -137,6 +138,7 @@ export async function attackByGuessing(attacker: Attacker): Promise<void> {
   }
   await compareTimes(attacker, campaign.intakeKey);
   await attackLimit(attacker, campaign.intakeKey);
+  await attackWrongKeyLimit(attacker);
 }
 
 /** Whether the time of an answer tells a known key from an unknown one. Told, not judged: a machine has other things to do. */
@@ -219,5 +221,34 @@ async function attackLimit(attacker: Attacker, intakeKey: string): Promise<void>
     // A new minute may begin meanwhile.
     if (taken > installation.ratePerMinute * 2) report("accepted_bad", `${taken} were taken`);
     if (!isTold) report("accepted_bad", "nobody was told when to come again");
+  });
+}
+
+/** No way round the limit on wrong API keys, and nobody who has a right one is kept out by it. */
+async function attackWrongKeyLimit(attacker: Attacker): Promise<void> {
+  const { record, installation, random } = attacker;
+  const ask = async (report: Report, key: string, headers: Readonly<Record<string, string>> = {}) =>
+    attacker.call(report, { path: "/v1/organisation", base: installation.limited, key, headers });
+  await record.case(`more than ${installation.ratePerMinute} wrong API keys a minute`, async (report) => {
+    await ask(report, installation.ownerKey);
+    let lookedAt = 0;
+    let isTold = false;
+    for (let count = 0; count < installation.ratePerMinute * 3; count += 1) {
+      const disguise = [
+        { "x-forwarded-for": `10.0.0.${count}` },
+        { "x-real-ip": `10.0.1.${count}` },
+        { forwarded: `for=10.0.2.${count}` },
+        {},
+      ][count % 4];
+      const answer = await ask(report, random.word(40), disguise);
+      if (answer.status === 401) lookedAt += 1;
+      if (answer.status === 429)
+        isTold = Number(answer.headers["retry-after"]) > 0 && valueAt(answer.json, "code") === "rate_limited";
+    }
+    // A new minute may begin meanwhile.
+    if (lookedAt > installation.ratePerMinute * 2) report("accepted_bad", `${lookedAt} were looked at`);
+    if (!isTold) report("accepted_bad", "nobody was told when to come again");
+    const { status } = await ask(report, installation.ownerKey);
+    if (status !== 200) report("accepted_bad", `who has a good key was answered ${status}`);
   });
 }

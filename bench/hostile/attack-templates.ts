@@ -366,7 +366,7 @@ function compare(report: Report, channel: Channel, plain: Reading | null, receiv
   const isLeftOut = (at: number) => at === 0 && channel.name.startsWith("path") && /^\.{1,2}$/.test(value);
   reading.values.forEach((text, at) => {
     if (isLeftOut(at)) return;
-    const expected = loose((plain.values[at] ?? "").replace("plainvalue", value));
+    const expected = loose((plain.values[at] ?? "").replace("plainvalue", () => value));
     if (loose(text) !== expected && !hasNone) {
       report(
         "accepted_bad",

@@ -16,9 +16,9 @@ export type Backend = "postgres" | "redis";
 
 /** A Handoff as an operator runs it, through its CLI: an API, a worker, and a `handoff start` beside them. */
 export interface AttackedInstallation {
-  /** `handoff api`, without a limit of requests. */
+  /** `handoff api`, without limits of requests. */
   readonly api: string;
-  /** `handoff start` on the same database, with a limit of `ratePerMinute` leads. */
+  /** `handoff start` on the same database, with a limit of `ratePerMinute` leads for a key, and as many wrong API keys for an address. */
   readonly limited: string;
   readonly ratePerMinute: number;
   readonly databaseUrl: string;
@@ -89,6 +89,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     DATABASE_POOL_SIZE: "10",
     WORKER_CONCURRENCY: "20",
     INTAKE_RATE_PER_MINUTE: "0",
+    WRONG_KEYS_PER_MINUTE: "0",
     SMTP_HOST: "127.0.0.1",
     SMTP_PORT: String(mail.port),
     SMTP_USERNAME: "handoff",
@@ -107,7 +108,11 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
   await finish(cli(["migrate"]));
   const strangerKey = /API key: +(\S+)/.exec(await finish(cli(["organisation", "create", "--name", "Strangers"])))?.[1];
   if (strangerKey === undefined) throw new Error("The second organisation was made without a key.");
-  const limits = { PORT: String(limitedPort), INTAKE_RATE_PER_MINUTE: String(ratePerMinute) };
+  const limits = {
+    PORT: String(limitedPort),
+    INTAKE_RATE_PER_MINUTE: String(ratePerMinute),
+    WRONG_KEYS_PER_MINUTE: String(ratePerMinute),
+  };
   const processes = [
     { name: "api", process: cli(["api"], { PORT: String(apiPort) }) },
     { name: "worker", process: cli(["worker"]) },

@@ -9,7 +9,7 @@ import { patchSchemaOf } from "../http/patch-schema.ts";
 import { sendProblem } from "../http/send-problem.ts";
 import { campaignSchema } from "./campaign.ts";
 import { campaignColumns, toDocument } from "./campaign-row.ts";
-import { campaignWarnings } from "./campaign-warnings.ts";
+import { campaignWarnings, readRoutedPartners } from "./campaign-warnings.ts";
 import { campaignAnswer, presentCampaigns } from "./present-campaign.ts";
 import { changeCampaign, createCampaign } from "./store-campaign.ts";
 import { templateVariables } from "./template-variables.ts";
@@ -129,10 +129,16 @@ async function findCampaign(transaction: Database, id: string) {
 }
 
 async function readSaved(context: Context, organisationId: string, id: string): Promise<z.infer<typeof savedAnswer>> {
-  return inOrganisation(context.database, organisationId, async (transaction) => {
-    const row = await findCampaign(transaction, id);
-    const [campaign] = row === null ? [] : await presentCampaigns(transaction, context, [row]);
-    if (row === null || campaign === undefined) throw new Error(`Campaign ${id} was there a moment ago.`);
-    return { ...campaign, warnings: await campaignWarnings(transaction, toDocument(row)) };
-  });
+  const { campaign, document, partners } = await inOrganisation(
+    context.database,
+    organisationId,
+    async (transaction) => {
+      const row = await findCampaign(transaction, id);
+      const [presented] = row === null ? [] : await presentCampaigns(transaction, context, [row]);
+      if (row === null || presented === undefined) throw new Error(`Campaign ${id} was there a moment ago.`);
+      const document = toDocument(row);
+      return { campaign: presented, document, partners: await readRoutedPartners(transaction, document) };
+    },
+  );
+  return { ...campaign, warnings: await campaignWarnings(document, partners) };
 }

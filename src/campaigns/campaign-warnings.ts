@@ -1,11 +1,18 @@
+import { createTrialTime, type TrialTime } from "../channels/trial-time.ts";
 import type { Database } from "../db/database.ts";
 import type { Warning } from "../http/api.ts";
-import { checkDelivery } from "../partners/check-delivery.ts";
+import { checkDelivery, checkMs } from "../partners/check-delivery.ts";
 import type { CampaignDocument } from "./campaign.ts";
 
-/** What in a campaign's document is allowed and yet hardly meant, and why. */
-export async function campaignWarnings(transaction: Database, document: CampaignDocument): Promise<Warning[]> {
-  return [...duplicatesWarnings(document), ...(await routingWarnings(transaction, document))];
+/**
+ * What in a campaign's document is allowed and yet hardly meant, and why. `partners` are those of its routing. To be asked
+ * outside of a transaction: trying their templates may take seconds.
+ */
+export async function campaignWarnings(
+  document: CampaignDocument,
+  partners: readonly RoutedPartner[],
+): Promise<Warning[]> {
+  return [...duplicatesWarnings(document), ...(await routingWarnings(document, partners))];
 }
 
 function duplicatesWarnings({ duplicates, fields }: CampaignDocument): Warning[] {
@@ -23,20 +30,12 @@ function duplicatesWarnings({ duplicates, fields }: CampaignDocument): Warning[]
 }
 
 /** Partners that cannot get the campaign's leads. */
-async function routingWarnings(transaction: Database, document: CampaignDocument): Promise<Warning[]> {
-  const { routing, fields, name } = document;
+async function routingWarnings(document: CampaignDocument, partners: readonly RoutedPartner[]): Promise<Warning[]> {
+  const { routing } = document;
   if (routing.length === 0) return [{ field: "routing", message: "Nobody is in the routing: the leads go unsold." }];
-  const ids = [...new Set(routing.flatMap((group) => group.partners.map(({ partnerId }) => partnerId)))];
-  const partners = ids.length === 0 ? [] : await readPartners(transaction, ids);
-  const notes = new Map(
-    partners.map(({ id, type, active, internet, email }) => {
-      const [problem] = checkDelivery({ internet, email }, [{ name, fields }]);
-      if (type === "introducer") return [id, "only introduces leads and gets none"];
-      if (!active) return [id, "is switched off"];
-      if (internet === null && email === null) return [id, "has no delivery set up"];
-      return [id, problem === undefined ? null : `cannot be delivered to: ${problem.field}: ${problem.message}`];
-    }),
-  );
+  const time = createTrialTime(checkMs);
+  const notes = new Map<string, string | null>();
+  for (const partner of partners) notes.set(partner.id, await noteOn(partner, document, time));
   return routing.flatMap((group, groupIndex) =>
     group.partners.flatMap(({ partnerId }, index) => {
       const note = notes.get(partnerId) ?? null;
@@ -47,7 +46,22 @@ async function routingWarnings(transaction: Database, document: CampaignDocument
   );
 }
 
-async function readPartners(transaction: Database, ids: readonly string[]) {
+async function noteOn(partner: RoutedPartner, campaign: CampaignDocument, time: TrialTime): Promise<string | null> {
+  const { type, active, internet, email } = partner;
+  if (type === "introducer") return "only introduces leads and gets none";
+  if (!active) return "is switched off";
+  if (internet === null && email === null) return "has no delivery set up";
+  if (time.isOver()) return "was not tried: the templates of those before it take too long";
+  const [problem] = await checkDelivery({ internet, email }, [campaign], time);
+  return problem === undefined ? null : `cannot be delivered to: ${problem.field}: ${problem.message}`;
+}
+
+export type RoutedPartner = Awaited<ReturnType<typeof readRoutedPartners>>[number];
+
+/** The partners that a campaign's routing names. */
+export async function readRoutedPartners(transaction: Database, { routing }: CampaignDocument) {
+  const ids = [...new Set(routing.flatMap((group) => group.partners.map(({ partnerId }) => partnerId)))];
+  if (ids.length === 0) return [];
   return transaction
     .selectFrom("partners")
     .select(["id", "type", "active", "internet", "email"])

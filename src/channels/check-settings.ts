@@ -2,6 +2,7 @@ import type { SettingsProblem, TemplateVariables } from "./contract.ts";
 import { type ChannelSettings, channelFor } from "./registry.ts";
 import type { EmailSettings, InternetSettings } from "./settings.ts";
 import { type PlaceName, renderTemplate, unknownVariables } from "./templates.ts";
+import type { TrialTime } from "./trial-time.ts";
 import { strictXmlProblem } from "./xml-problem.ts";
 
 interface NamedTemplate {
@@ -13,17 +14,20 @@ interface NamedTemplate {
 /**
  * What would go wrong with these settings when a lead is sent: an unknown variable or filter, a value where none may
  * stand, a body that does not come out well-formed. `samples` are leads as `sampleVariables` makes them up. Each field
- * is named once, with its first problem; no problem means that every lead with these fields can be rendered.
+ * is named once, with its first problem; no problem means that every lead with these fields can be rendered. What does not
+ * come out within `time` is a problem too.
  */
 export function checkInternetSettings(
   settings: InternetSettings,
   samples: readonly TemplateVariables[],
-): readonly SettingsProblem[] {
+  time: TrialTime,
+): Promise<readonly SettingsProblem[]> {
   const headers = Object.entries(settings.headers).map(([name, source]) => line(`headers.${name}`, source));
   return check(
     settings,
     [{ field: "url", source: settings.url, place: "url" }, ...headers, ...content(settings)],
     samples,
+    time,
   );
 }
 
@@ -31,7 +35,8 @@ export function checkInternetSettings(
 export function checkEmailSettings(
   settings: EmailSettings,
   samples: readonly TemplateVariables[],
-): readonly SettingsProblem[] {
+  time: TrialTime,
+): Promise<readonly SettingsProblem[]> {
   const { subject, template } = settings;
   const templates = Object.entries(settings.headers).map(([name, source]) => line(`headers.${name}`, source));
   if (subject !== undefined) templates.push(line("subject", subject));
@@ -39,7 +44,7 @@ export function checkEmailSettings(
   if (template !== null) templates.push({ field: "template.text", source: template.text, place: "text" });
   if (template !== null && template.html !== null)
     templates.push({ field: "template.html", source: template.html, place: "html" });
-  return check(settings, templates, samples);
+  return check(settings, templates, samples, time);
 }
 
 function line(field: string, source: string): NamedTemplate {
@@ -55,33 +60,35 @@ function content(settings: InternetSettings): readonly NamedTemplate[] {
   return fields.map(([, source], index) => ({ field: `fields.${index}.1`, source, place: "text" }));
 }
 
-function check(
+async function check(
   settings: ChannelSettings,
   templates: readonly NamedTemplate[],
   samples: readonly TemplateVariables[],
-): readonly SettingsProblem[] {
+  time: TrialTime,
+): Promise<readonly SettingsProblem[]> {
   const problems = new Map<string, SettingsProblem>();
   const add = (field: string, message: string) => {
     if (!problems.has(field)) problems.set(field, { field, message });
   };
   for (const { field, source, place } of templates) {
-    const [message] = templateProblems(source, place, samples);
-    if (message !== undefined) add(field, message);
+    const message = await time.spend(() => templateProblem(source, place, samples));
+    if (message !== null) add(field, message);
   }
   for (const sample of samples) {
-    const problem = requestProblem(settings, sample);
+    const problem = await time.spend(() => requestProblem(settings, sample));
     if (problem !== null) add(problem.field, problem.message);
   }
   return [...problems.values()];
 }
 
-function* templateProblems(source: string, place: PlaceName, samples: readonly TemplateVariables[]): Iterable<string> {
+function templateProblem(source: string, place: PlaceName, samples: readonly TemplateVariables[]): string | null {
   for (const sample of samples) {
     const [unknown] = unknownVariables(source, sample);
-    if (unknown !== undefined) yield `there is no variable ${unknown}; ${known(sample)}`;
+    if (unknown !== undefined) return `there is no variable ${unknown}; ${known(sample)}`;
     const rendered = renderTemplate(source, place, sample);
-    if (!rendered.ok) yield rendered.reason;
+    if (!rendered.ok) return rendered.reason;
   }
+  return null;
 }
 
 const mostNamed = 40;

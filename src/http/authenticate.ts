@@ -4,6 +4,7 @@ import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { equalDigests, sha256 } from "../encrypt.ts";
 import type { Api } from "./api.ts";
+import { createWrongKeyLimit } from "./limit-wrong-keys.ts";
 import { sendProblem } from "./send-problem.ts";
 
 /** Who calls: everything that the request reads and writes is this organisation's. */
@@ -29,10 +30,21 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.caller;
 }
 
-/** Lets requests to the routes of `api` through only with `Authorization: Bearer <a key of an organisation>`. */
+/**
+ * Lets requests to the routes of `api` through only with `Authorization: Bearer <a key of an organisation>`. An address
+ * that tried too many wrong keys has to wait before the next one is looked at.
+ */
 export function authenticate(api: Api, context: Context): void {
+  const limit = createWrongKeyLimit(context.config.wrongKeysPerMinute);
   api.addHook("onRequest", async (request, reply) => {
-    const caller = await findCaller(context, readBearer(request.headers.authorization));
+    const digest = sha256(readBearer(request.headers.authorization));
+    const waitSeconds = limit.secondsToWait(request.ip, digest, context.clock());
+    if (waitSeconds > 0) {
+      reply.header("retry-after", String(waitSeconds));
+      return sendProblem(reply, "rate_limited", { detail: `Too many wrong API keys. Try again in ${waitSeconds} s.` });
+    }
+    const caller = await findCaller(context, digest);
+    limit.note(request.ip, digest, caller !== null, context.clock());
     if (caller === null) return refuse(reply);
     request.caller = caller;
     request.organisationId = caller.organisationId;
@@ -56,8 +68,7 @@ const noOrganisation = "00000000-0000-0000-0000-000000000000";
  * Finds the key by the first 8 bytes of its digest and compares the whole in constant time. An unknown key takes the same
  * steps as a known one, so that the time tells nothing either.
  */
-async function findCaller(context: Context, key: string): Promise<Caller | null> {
-  const digest = sha256(key);
+async function findCaller(context: Context, digest: Buffer): Promise<Caller | null> {
   const { rows } = await sql<{ organisationId: string; apiKeyId: string }>`
     select * from find_api_key(${digest.subarray(0, 8)})
   `.execute(context.database);

@@ -1,10 +1,13 @@
 import type { Field } from "../campaigns/fields.ts";
 import { checkEmailSettings, checkInternetSettings } from "../channels/check-settings.ts";
 import { type SampleField, sampleVariables } from "../channels/sample-variables.ts";
-import { withinRenderBudget } from "../channels/templates.ts";
+import { createTrialTime, type TrialTime } from "../channels/trial-time.ts";
 import type { Database } from "../db/database.ts";
 import type { FieldError } from "../errors.ts";
 import type { DeliverySettings } from "./delivery-settings.ts";
+
+/** For all campaigns of a partner together, or all partners of a campaign. */
+export const checkMs = 2_000;
 
 /** A campaign whose leads the settings have to fit. */
 export interface FittedCampaign {
@@ -13,27 +16,27 @@ export interface FittedCampaign {
 }
 
 /**
- * Tries settings (secrets in the clear or masked) on sample leads of each campaign; what cannot be rendered is named by its
- * field before a real lead meets it. Without a campaign, whatever fields the templates name are taken to be there.
+ * Tries settings (secrets in the clear or masked) on sample leads of each campaign; what cannot be rendered within `time`
+ * is named by its field before a real lead meets it. Without a campaign, whatever fields the templates name are taken to be
+ * there.
  */
-export function checkDelivery(settings: DeliverySettings, campaigns: readonly FittedCampaign[]): readonly FieldError[] {
-  return withinRenderBudget(checkBudgetMs, () => fitDelivery(settings, campaigns));
-}
-
-/** For all campaigns together: the API answers nobody else meanwhile. */
-const checkBudgetMs = 2_000;
-
-function fitDelivery(settings: DeliverySettings, campaigns: readonly FittedCampaign[]): readonly FieldError[] {
+export async function checkDelivery(
+  settings: DeliverySettings,
+  campaigns: readonly FittedCampaign[],
+  time: TrialTime = createTrialTime(checkMs),
+): Promise<readonly FieldError[]> {
   const fitted = campaigns.length > 0 ? campaigns : [{ name: "", fields: namedFields(settings) }];
   const found = new Map<string, FieldError>();
   for (const { name, fields } of fitted) {
     const samples = sampleVariables(fields);
     const { internet, email } = settings;
     const problems = [
-      ...(internet === null ? [] : checkInternetSettings(internet, samples)).map(
+      ...(internet === null ? [] : await checkInternetSettings(internet, samples, time)).map(
         (problem) => ["internet", problem] as const,
       ),
-      ...(email === null ? [] : checkEmailSettings(email, samples)).map((problem) => ["email", problem] as const),
+      ...(email === null ? [] : await checkEmailSettings(email, samples, time)).map(
+        (problem) => ["email", problem] as const,
+      ),
     ];
     for (const [part, problem] of problems) {
       const field = `${part}.${problem.field}`;

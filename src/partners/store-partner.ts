@@ -36,7 +36,7 @@ export async function createPartner(
   change: Change,
   document: PartnerDocument,
 ): Promise<CreateResult> {
-  const delivery = withKeptSecrets(document, null, []);
+  const delivery = await withKeptSecrets(document, null, []);
   if (!delivery.ok) return { kind: "invalid", fields: delivery.fields };
   const { organisationId, at } = change;
   const id = newId();
@@ -103,7 +103,7 @@ export async function changePartner(
     const before = await readDocument(transaction, context.vault, id);
     if (before === null) return { kind: "not_found" } as const;
     const campaigns = await readFittedCampaigns(transaction, id);
-    const kept = withKeptSecrets(applyPatch(before, patch), before, campaigns);
+    const kept = await withKeptSecrets(applyPatch(before, patch), before, campaigns);
     if (!kept.ok) return { kind: "invalid", fields: kept.fields } as const;
     const after = kept.document;
     const keys = changedKeys(before, after);
@@ -134,11 +134,11 @@ type Kept =
   | { readonly ok: false; readonly fields: readonly FieldError[] };
 
 /** Puts the stored secrets where the mask stands in for them, and checks that the delivery settings can work. */
-function withKeptSecrets(
+async function withKeptSecrets(
   next: PartnerDocument,
   previous: PartnerDocument | null,
   campaigns: readonly FittedCampaign[],
-): Kept {
+): Promise<Kept> {
   const problems: FieldError[] = [];
   const keep = <Settings extends object>(part: "internet" | "email", settings: Settings | null): Settings | null => {
     if (settings === null) return null;
@@ -150,16 +150,16 @@ function withKeptSecrets(
     return settings;
   };
   const document = { ...next, internet: keep("internet", next.internet), email: keep("email", next.email) };
-  const fields = problems.length > 0 ? problems : checkChanged(document, previous, campaigns);
+  const fields = problems.length > 0 ? problems : await checkChanged(document, previous, campaigns);
   return fields.length > 0 ? { ok: false, fields } : { ok: true, document };
 }
 
 /** Settings that are as they were are not refused again: a campaign may have changed under them. */
-function checkChanged(
+async function checkChanged(
   document: PartnerDocument,
   previous: PartnerDocument | null,
   campaigns: readonly FittedCampaign[],
-): readonly FieldError[] {
+): Promise<readonly FieldError[]> {
   const isSame = (part: "internet" | "email") => isDeepStrictEqual(document[part], previous?.[part] ?? null);
   const internet = isSame("internet") ? null : document.internet;
   return checkDelivery({ internet, email: isSame("email") ? null : document.email }, campaigns);

@@ -53,6 +53,76 @@ describe("an API key", () => {
     }
   });
 
+  describe("that is guessed", () => {
+    let guessed: TestApi;
+    let now = new Date("2026-11-20T09:00:00Z");
+    beforeAll(async () => {
+      const environment = { WRONG_KEYS_PER_MINUTE: "3", TRUSTED_PROXIES: "10.1.0.0/16" };
+      guessed = await createTestApi({ environment, clock: () => now });
+    });
+    afterAll(async () => guessed.close());
+
+    const ask = async (key: string, remoteAddress: string, forwardedFor?: string) => {
+      const forwarded = forwardedFor === undefined ? {} : { "x-forwarded-for": forwardedFor };
+      const headers = { authorization: `Bearer ${key}`, ...forwarded };
+      return guessed.api.inject({ method: "GET", url: "/v1/organisation", remoteAddress, headers });
+    };
+    const guess = async (times: number, remoteAddress: string, forwardedFor?: string) => {
+      const statuses: number[] = [];
+      for (let count = 0; count < times; count += 1)
+        statuses.push((await ask(`guess-${count}`, remoteAddress, forwardedFor)).statusCode);
+      return statuses;
+    };
+
+    test("has to wait after so many wrong ones, and is told how long", async () => {
+      expect(await guess(4, "192.0.2.1")).toEqual([401, 401, 401, 429]);
+      now = new Date(now.getTime() + 20_000);
+      const refused = await ask("another", "192.0.2.1");
+      expect(refused.headers["retry-after"]).toBe("40");
+      expect(refused.json()).toMatchObject({ code: "rate_limited", detail: expect.stringContaining("40 s") });
+      now = new Date(now.getTime() + 40_000);
+      expect(await guess(4, "192.0.2.1")).toEqual([401, 401, 401, 429]);
+    });
+
+    test("is not even looked at then: a right one waits too, unless it was good before", async () => {
+      const known = await guessed.createClient();
+      const fresh = await guessed.createClient();
+      expect((await ask(known.key, "192.0.2.2")).statusCode).toBe(200);
+      await guess(3, "192.0.2.2");
+      expect((await ask(fresh.key, "192.0.2.2")).statusCode).toBe(429);
+      expect((await ask(known.key, "192.0.2.2")).statusCode).toBe(200);
+      expect((await ask(fresh.key, "192.0.2.3")).statusCode).toBe(200);
+    });
+
+    test("and was good once and is revoked is counted like any other", async () => {
+      const client = await guessed.createClient();
+      const { text } = await client.call("POST", "/v1/api-keys", { name: "second" });
+      const [key, id] = [text("key"), text("id")];
+      expect((await ask(key, "192.0.2.4")).statusCode).toBe(200);
+      await client.call("DELETE", `/v1/api-keys/${id}`);
+      const statuses = [];
+      for (let count = 0; count < 4; count += 1) statuses.push((await ask(key, "192.0.2.4")).statusCode);
+      expect(statuses).toEqual([401, 401, 401, 429]);
+    });
+
+    test.each([
+      ["an address that the caller makes up is not believed", "192.0.2.5", "192.0.2.6", 429],
+      ["an address that a trusted proxy gives is", "10.1.2.3", "192.0.2.7", 401],
+      ["all addresses of one IPv6 network are one", "2001:db8:1:2::1", "2001:db8:1:2:ffff::9", 429],
+      ["addresses of two IPv6 networks are two", "2001:db8:1:3::1", "2001:db8:1:4::1", 401],
+      ["an IPv4 address inside IPv6 is that address", "::ffff:192.0.2.8", "192.0.2.8", 429],
+    ])("%s", async (_, first, second, status) => {
+      const isForwarded = !first.includes(":");
+      if (isForwarded) {
+        expect(await guess(3, first, "198.51.100.1")).toEqual([401, 401, 401]);
+        expect((await ask("guess", first, second)).statusCode).toBe(status);
+      } else {
+        expect(await guess(3, first)).toEqual([401, 401, 401]);
+        expect((await ask("guess", second)).statusCode).toBe(status);
+      }
+    });
+  });
+
   test("whose first bytes alone are right is wrong", async () => {
     const { key } = await server.createClient("Others");
     await sql`update api_keys set key_hash = overlay(key_hash placing '\\x0000' from 31)

@@ -12,6 +12,7 @@ import {
   maskSecrets,
   secretPaths,
 } from "../../src/channels/settings.ts";
+import { createTrialTime } from "../../src/channels/trial-time.ts";
 
 const samples = sampleVariables([
   { key: "first_name", type: "text", required: true, group: "contact" },
@@ -26,8 +27,9 @@ function parse(settings: object): InternetSettings {
   return internetSettingsSchema.parse({ url, ...settings });
 }
 
-function problems(settings: object): string[] {
-  return checkInternetSettings(parse(settings), samples).map(({ field, message }) => `${field}: ${message}`);
+async function problems(settings: object): Promise<string[]> {
+  const found = await checkInternetSettings(parse(settings), samples, createTrialTime(60_000));
+  return found.map(({ field, message }) => `${field}: ${message}`);
 }
 
 function refusals(settings: object): string {
@@ -258,23 +260,28 @@ describe("when settings are saved, they are tried on a typical and a sparse lead
       ["body: there is no variable contacts.0 (line 1)"],
     ],
     [{ method: "json", body: '{"a":"{% if contacts[0] %}{{ contacts[0].first_name }}{% endif %}"}' }, []],
-  ])("%j", (settings, expected) => {
-    expect(problems(settings)).toEqual(expected);
+  ])("%j", async (settings, expected) => {
+    expect(await problems(settings)).toEqual(expected);
   });
 
-  test("the default mail and a mail of one's own", () => {
-    const check = (settings: object) =>
-      checkEmailSettings(emailSettingsSchema.parse({ to: ["leads@acme.test"], ...settings }), samples);
-    expect(check({})).toEqual([]);
+  test("the default mail and a mail of one's own", async () => {
+    const check = async (settings: object) => {
+      const email = emailSettingsSchema.parse({ to: ["leads@acme.test"], ...settings });
+      const found = await checkEmailSettings(email, samples, createTrialTime(60_000));
+      return found.map(({ field }) => field);
+    };
+    expect(await check({})).toEqual([]);
     expect(
-      check({ template: { subject: "Lead", text: "{{ lead.first_name }}", html: "<p>{{ lead.first_name }}</p>" } }),
+      await check({
+        template: { subject: "Lead", text: "{{ lead.first_name }}", html: "<p>{{ lead.first_name }}</p>" },
+      }),
     ).toEqual([]);
     expect(
-      check({
+      await check({
         subject: "{{ lead.a }}",
         headers: { "X-A": "{{ lead.b }}" },
         template: { text: "{{ lead.c }}", html: "<p {{ lead.first_name }}>" },
-      }).map(({ field }) => field),
+      }),
     ).toEqual(["headers.X-A", "subject", "template.text", "template.html"]);
   });
 });

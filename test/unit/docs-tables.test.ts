@@ -252,6 +252,7 @@ describe("docs/operations.md", () => {
       WORKER_CONCURRENCY: config.workerConcurrency,
       DATABASE_POOL_SIZE: config.databasePoolSize,
       INTAKE_RATE_PER_MINUTE: config.intakeRatePerMinute,
+      WRONG_KEYS_PER_MINUTE: config.wrongKeysPerMinute,
       LOG_LEVEL: config.logLevel,
       SMTP_PORT: config.smtp?.port,
       SMTP_SECURE: Number(config.smtp?.secure),

@@ -9,6 +9,7 @@ import { soapAuthSchema } from "../../src/channels/http-settings.ts";
 import { rulesSchema } from "../../src/channels/rules.ts";
 import { sampleVariables } from "../../src/channels/sample-variables.ts";
 import { emailSettingsSchema, internetSettingsSchema } from "../../src/channels/settings.ts";
+import { createTrialTime } from "../../src/channels/trial-time.ts";
 import { namedFields } from "../../src/partners/check-delivery.ts";
 import { limitsSchema } from "../../src/partners/limit-windows.ts";
 import { partnerSchema } from "../../src/partners/partner.ts";
@@ -65,24 +66,24 @@ describe("an example in JSON", () => {
     return kind === undefined ? [] : [[nameOf(block), kind, block] as const];
   });
 
-  test.each(examples)("%s is a good document (%s)", (_, kind, block) => {
+  test.each(examples)("%s is a good document (%s)", async (_, kind, block) => {
     const schema = schemas[kind];
     if (schema === undefined) throw new Error(`There is no schema for ${kind}.`);
     const document = schema.safeParse(JSON.parse(block.text));
     expect(document.error?.issues ?? []).toEqual([]);
-    if (kind === "internet") expect(problemsOfInternet(document.data)).toEqual([]);
-    if (kind === "email") expect(problemsOfEmail(document.data)).toEqual([]);
+    if (kind === "internet") expect(await problemsOfInternet(document.data)).toEqual([]);
+    if (kind === "email") expect(await problemsOfEmail(document.data)).toEqual([]);
   });
 });
 
 function problemsOfInternet(document: unknown) {
   const settings = internetSettingsSchema.parse(document);
-  return checkInternetSettings(settings, sampleVariables(namedFields(settings)));
+  return checkInternetSettings(settings, sampleVariables(namedFields(settings)), createTrialTime(60_000));
 }
 
 function problemsOfEmail(document: unknown) {
   const settings = emailSettingsSchema.parse(document);
-  return checkEmailSettings(settings, sampleVariables(namedFields(settings)));
+  return checkEmailSettings(settings, sampleVariables(namedFields(settings)), createTrialTime(60_000));
 }
 
 describe("a link of a page", () => {
