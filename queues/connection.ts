@@ -42,6 +42,9 @@ export interface QueueBackendOptions {
 const lockDurationMs = 6_000;
 const stalledIntervalMs = 4_000;
 
+/** A worker whose server refuses connections, because it restarts, asks again after this. BullMQ's own default is 15 s. */
+const runRetryDelayMs = 1_000;
+
 /** A job may be started again after a crash as often as it takes: a second run of any of ours is harmless. */
 const stalledCountMaximum = 1_000_000;
 
@@ -58,6 +61,7 @@ const workerOptions = (concurrency: number) => ({
   concurrency,
   lockDuration: lockDurationMs,
   stalledInterval: stalledIntervalMs,
+  runRetryDelay: runRetryDelayMs,
   maxStalledCount: stalledCountMaximum,
   removeOnComplete: { count: 0 },
   removeOnFail: { count: 100 },

@@ -1,6 +1,6 @@
-import { Socket } from "node:net";
 import { CamelCasePlugin, Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
+import { breakSilentConnections, usualPatience } from "./silent-connections.ts";
 import type { Tables } from "./tables.ts";
 
 /**
@@ -28,13 +28,10 @@ types.setTypeParser(pg.types.builtins.NUMERIC, parseBigint);
 export type Role = "application" | "owner" | "queue";
 
 /**
- * No statement of ours takes so long. PostgreSQL that says nothing for this time is out of reach, whatever the system
- * believes of the connection: a lost route and a machine without power close nothing.
+ * What PostgreSQL is told about sessions whose client has gone without a word: one that left a transaction open lets go of what it
+ * locked after 5 s, and ends; any other ends after a minute. Ours are closed when idle for 10 s, and listeners are heard of sooner.
  */
-const silenceMs = 15_000;
-
-/** A session whose client has gone so leaves its transaction open; what it locked is let go after this. */
-const forsaken = "-c idle_in_transaction_session_timeout=10s";
+const forsaken = "-c idle_in_transaction_session_timeout=5s -c idle_session_timeout=1min";
 
 const optionsOf = {
   application: `-c role=handoff_app ${forsaken}`,
@@ -48,7 +45,7 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
     max: size,
     types,
     keepAlive: true,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: 5_000,
     options: optionsOf[role],
     ...(role === "application" ? { verify: requireRole } : {}),
   });
@@ -56,7 +53,7 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   // Migrations take as long as they take.
-  if (role !== "owner") pool.on("connect", (client) => breakWhenSilent(client, silenceMs));
+  if (role !== "owner") breakSilentConnections(pool, databaseUrl, usualPatience);
   return pool;
 }
 
@@ -73,21 +70,6 @@ function requireRole(client: pg.ClientBase, done: (error?: Error) => void): void
             ),
       done,
     );
-}
-
-/**
- * Breaks a connection whose answer does not come for `silenceMs`. One that waits for no answer, as a listener does, is asked
- * something, and broken when that is not answered either.
- */
-export function breakWhenSilent(client: pg.PoolClient, silenceMs: number): void {
-  const stream = "connection" in client && client.connection instanceof pg.Connection && client.connection.stream;
-  if (!(stream instanceof Socket)) return;
-  stream.setTimeout(silenceMs);
-  stream.on("timeout", () => {
-    const isWaiting = "readyForQuery" in client && client.readyForQuery !== true;
-    if (isWaiting) stream.destroy(new Error("Connection terminated: PostgreSQL has been silent for too long."));
-    else client.query("select").catch(() => undefined);
-  });
 }
 
 export function openDatabase(pool: pg.Pool): Database {

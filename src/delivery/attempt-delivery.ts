@@ -35,7 +35,7 @@ export async function attemptDelivery(
   const startedAt = context.clock();
   const settings = partner.delivery.internet ?? partner.delivery.email;
   if (settings === null) return giveUp(context, delivery, "no way of delivery is set up");
-  const sent = await sendOver(settings, variablesOf(partner, delivery), sendContext(context, delivery.id));
+  const sent = await sendOver(settings, variablesOf(partner, delivery), sendContext(context, delivery.idempotencyKey));
   const { channel, outcome, status, durationMs } = sent;
   context.log.info(
     {
@@ -112,12 +112,12 @@ export function sendContext(context: Context, idempotencyKey: string): SendConte
 }
 
 function variablesOf(partner: DrainedPartner, delivery: ClaimedDelivery): TemplateVariables {
-  const { id, leadId, fields, contacts, receivedAt, source } = delivery;
+  const { idempotencyKey, leadId, fields, contacts, receivedAt, source } = delivery;
   return {
     lead: { ...fields, id: leadId, received_at: receivedAt.toISOString(), source },
     contacts,
     campaign: { id: delivery.campaignId, name: delivery.campaignName },
     partner: { id: partner.id, name: partner.name },
-    delivery: { id, price_minor: delivery.priceMinor, currency: delivery.currency, test: false },
+    delivery: { id: idempotencyKey, price_minor: delivery.priceMinor, currency: delivery.currency, test: false },
   };
 }

@@ -7,6 +7,11 @@ import { leaseMs } from "./lease.ts";
 /** A delivery in hand, with all that rendering its request takes. */
 export interface ClaimedDelivery {
   readonly id: string;
+  /**
+   * What tells the partner that requests are one and the same: this delivery's id, or that of the first which the partner was asked
+   * about and which was taken back before it answered for good.
+   */
+  readonly idempotencyKey: string;
   readonly leadId: string;
   readonly campaignId: string;
   readonly campaignName: string;
@@ -56,7 +61,7 @@ export async function claimDeliveries(
       from due where d.id = due.id
       returning d.*
     )
-    select c.id, c.lead_id, c.campaign_id, k.name as campaign_name, c.price_minor, c.currency, c.reserved_at,
+    select c.id, ${idempotencyKey} as idempotency_key, c.lead_id, c.campaign_id, k.name as campaign_name, c.price_minor, c.currency, c.reserved_at,
       c.redelivery_of, c.override, c.attempt_count, c.tries, c.may_have_arrived, l.fields, l.received_at, l.source,
       coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts
     from claimed c join leads l on l.id = c.lead_id join campaigns k on k.id = c.campaign_id
@@ -64,3 +69,12 @@ export async function claimDeliveries(
   `.execute(transaction);
   return rows;
 }
+
+/** Of claimed delivery c. A delivery that ended otherwise in between, and was returned perhaps, begins anew. */
+const idempotencyKey = sql`coalesce((
+  select before.id from deliveries before
+  where before.lead_id = c.lead_id and before.partner_id = c.partner_id and before.state = 'cancelled' and before.attempt_count > 0
+    and before.id > all (
+      select ended.id from deliveries ended
+      where ended.lead_id = c.lead_id and ended.partner_id = c.partner_id and ended.state not in ('cancelled', 'sending'))
+  order by before.id limit 1), c.id)`;

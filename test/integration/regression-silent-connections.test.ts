@@ -2,8 +2,10 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "@jest/globals";
 import pg from "pg";
-import { breakWhenSilent, createPool } from "../../src/db/database.ts";
+import { createPool } from "../../src/db/database.ts";
+import { breakSilentConnections, type Patience } from "../../src/db/silent-connections.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { until } from "../helpers/until.ts";
 
 /**
  * The story: the route to PostgreSQL was lost for four seconds while leads flowed, and came back. Nothing had closed the
@@ -52,24 +54,54 @@ async function openHalfOpenPath(databaseUrl: string): Promise<{ databaseUrl: str
   };
 }
 
-function openPool(databaseUrl: string): pg.Pool {
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+const noPatience: Patience = { askAfterMs: 100, giveUpAfterMs: 400, lookEveryMs: 50 };
+
+interface PoolOptions extends Partial<Patience> {
+  readonly askAt?: string;
+  readonly size?: number;
+}
+
+function openPool(databaseUrl: string, { askAt = databaseUrl, size = 1, ...patience }: PoolOptions = {}): pg.Pool {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: size });
   pool.on("error", () => undefined);
-  pool.on("connect", (client) => {
-    client.on("error", () => undefined);
-    breakWhenSilent(client, 200);
-  });
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  breakSilentConnections(pool, askAt, { ...noPatience, ...patience });
   opened.push(async () => pool.end());
   return pool;
 }
 
-test("a statement whose answer never comes fails, and the pool has room for another connection", async () => {
+const never = 3_600_000;
+
+test("a statement whose answer never comes fails as soon as PostgreSQL says that it has none to do", async () => {
   const path = await openHalfOpenPath((await openDatabaseOfTest()).databaseUrl);
-  const pool = openPool(path.databaseUrl);
+  const pool = openPool(path.databaseUrl, { giveUpAfterMs: never });
   await pool.query("select 1");
   path.goSilent();
   await expect(pool.query("select 1")).rejects.toThrow("PostgreSQL has been silent");
   expect((await pool.query("select 2 as two")).rows).toEqual([{ two: 2 }]);
+});
+
+test("a statement that PostgreSQL is slow with is waited for, though nothing is heard of it", async () => {
+  const pool = openPool((await openDatabaseOfTest()).databaseUrl, { giveUpAfterMs: never });
+  expect((await pool.query("select 1 as one from pg_sleep(1)")).rows).toEqual([{ one: 1 }]);
+});
+
+test("where PostgreSQL cannot be asked, a statement whose answer never comes is given up", async () => {
+  const path = await openHalfOpenPath((await openDatabaseOfTest()).databaseUrl);
+  const pool = openPool(path.databaseUrl, { askAt: "postgres://nobody@127.0.0.1:1/nowhere" });
+  await pool.query("select 1");
+  path.goSilent();
+  await expect(pool.query("select 1")).rejects.toThrow("PostgreSQL has been silent");
+});
+
+test("what lies idle in the pool is broken with the first that was found to lead nowhere", async () => {
+  const path = await openHalfOpenPath((await openDatabaseOfTest()).databaseUrl);
+  const pool = openPool(path.databaseUrl, { giveUpAfterMs: never, size: 3 });
+  await Promise.all([1, 2, 3].map(async () => pool.query("select pg_sleep(0.2)")));
+  expect(pool.totalCount).toBe(3);
+  path.goSilent();
+  await expect(pool.query("select 1")).rejects.toThrow("PostgreSQL has been silent");
+  await until(() => pool.totalCount === 0);
 });
 
 test("a listener that is cut off without a word hears of it", async () => {
@@ -101,12 +133,16 @@ test("a listener that hears nothing for long stays connected", async () => {
 });
 
 test.each(["application", "queue"] as const)(
-  "PostgreSQL ends a transaction of the %s that nobody goes on with",
+  "PostgreSQL ends what a client of the %s left open when it went without a word",
   async (role) => {
     const pool = createPool((await openDatabaseOfTest()).databaseUrl, role, 1);
     opened.push(async () => pool.end());
-    expect((await pool.query("show idle_in_transaction_session_timeout")).rows).toEqual([
-      { idle_in_transaction_session_timeout: "10s" },
+    const { rows } = await pool.query(
+      "select name, setting || unit as value from pg_settings where name like 'idle%session_timeout' order by name",
+    );
+    expect(rows).toEqual([
+      { name: "idle_in_transaction_session_timeout", value: "5000ms" },
+      { name: "idle_session_timeout", value: "60000ms" },
     ]);
   },
 );
