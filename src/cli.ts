@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
 import { explainCommand, importCommand, sendLeadCommand } from "./commands/lead-commands.ts";
+import { verifyLedgerCommand } from "./commands/ledger-commands.ts";
 import { createOrganisationCommand } from "./commands/organisation-commands.ts";
 import type { CommandResult } from "./commands/with-installation.ts";
 import { type Config, readConfig } from "./config.ts";
@@ -24,6 +25,7 @@ const usage = `handoff <command>
   explain --campaign ID --field K=V ...   who would get such a lead now, and why not the others
   organisation create --name NAME         one more organisation, with an API key
                 [--time-zone Z] [--currency C]
+  ledger verify [--organisation ID]       proves that the books are right, on a database in use
 
 Settings come from the environment; docs/operations.md lists them.`;
 
@@ -32,20 +34,18 @@ const complain = (line: string) => void process.stderr.write(`${line}\n`);
 
 const exitCodes = { fine: 0, failed: 1, misused: 2, interrupted: 130 };
 
+const commandOptions = {
+  campaign: { type: "string" },
+  organisation: { type: "string" },
+  field: { type: "string", multiple: true },
+  name: { type: "string" },
+  "time-zone": { type: "string" },
+  currency: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
 async function main(words: readonly string[]): Promise<number> {
-  const { positionals, values } = parseArgs({
-    args: [...words],
-    allowPositionals: true,
-    options: {
-      campaign: { type: "string" },
-      organisation: { type: "string" },
-      field: { type: "string", multiple: true },
-      name: { type: "string" },
-      "time-zone": { type: "string" },
-      currency: { type: "string" },
-      help: { type: "boolean", short: "h" },
-    },
-  });
+  const { positionals, values } = parseArgs({ args: [...words], allowPositionals: true, options: commandOptions });
   const [command = "start", second] = positionals;
   if (values.help === true || command === "help") {
     print(usage);
@@ -88,6 +88,9 @@ async function main(words: readonly string[]): Promise<number> {
     case "organisation":
       if (second !== "create") break;
       return report(await createOrganisationCommand(config, values, print));
+    case "ledger":
+      if (second !== "verify") break;
+      return report(await verifyLedgerCommand(config, values, print));
   }
   complain(`There is no command "${positionals.join(" ")}".\n\n${usage}`);
   return exitCodes.misused;
