@@ -4,21 +4,21 @@ import { Pool } from "undici";
 import { z } from "zod";
 import { openQueueBackend } from "../queues/connection.ts";
 import { createPool } from "../src/db/database.ts";
-import { concurrency, mixes, mixNames, pathOf, timeoutMs } from "./mixes.ts";
+import { concurrency, type Mix, mixes, mixNames, pathOf, timeoutMs } from "./mixes.ts";
 
 /**
  * What a user would write instead of Handoff: Fastify takes the lead, one insert, one BullMQ job, one POST, one update.
- * No checks, no limits, no money, no record of the exchange. `intake`, `work` or `both` in this process.
+ * No checks, no limits, no money, no record of the exchange. Leads of a mix come to /leads/<mix>.
  */
 
-const { DATABASE_URL, REDIS_URL, PORT, RECEIVER, MIX, ROLE } = z
+const { DATABASE_URL, REDIS_URL, PORT, PARTNERS, ROLE } = z
   .object({
     DATABASE_URL: z.string(),
     REDIS_URL: z.string().optional(),
     PORT: z.coerce.number(),
-    RECEIVER: z.string(),
-    MIX: z.enum(mixNames),
-    ROLE: z.enum(["intake", "work", "both"]),
+    /** Where all partners' addresses begin. */
+    PARTNERS: z.url(),
+    ROLE: z.enum(["intake", "work"]),
   })
   .parse(process.env);
 
@@ -32,9 +32,9 @@ const leadSchema = z.object({
   comments: z.string(),
 });
 type Lead = z.infer<typeof leadSchema>;
-const jobSchema = z.object({ id: z.string(), lead: leadSchema });
+const jobSchema = z.object({ id: z.string(), mix: z.enum(mixNames), lead: leadSchema });
+const pathSchema = jobSchema.pick({ mix: true });
 
-const mix = mixes[MIX];
 const database = createPool(DATABASE_URL, "owner", 20);
 const queues = openQueueBackend({
   redisUrl: REDIS_URL,
@@ -46,30 +46,32 @@ const queues = openQueueBackend({
 async function takeIn(): Promise<void> {
   const queue = queues.openQueue("leads");
   const api = fastify();
-  api.post("/leads", async (request, reply) => {
+  api.post("/leads/:mix", async (request, reply) => {
+    const { mix } = pathSchema.parse(request.params);
     const lead = leadSchema.parse(request.body);
     const id = randomUUID();
-    await database.query("insert into bare_leads (id, fields) values ($1, $2)", [id, lead]);
-    await queue.add("send", { id, lead }, {});
+    await database.query("insert into bare_leads (id, mix, fields) values ($1, $2, $3)", [id, mix, lead]);
+    await queue.add("send", { id, mix, lead }, {});
     return reply.code(201).send({ id });
   });
   await api.listen({ port: PORT, host: "127.0.0.1" });
 }
 
 function work(): void {
-  const partners = new Pool(`http://${RECEIVER}`, { connections: concurrency, pipelining: 1 });
+  const { origin, pathname } = new URL(PARTNERS);
+  const partners = new Pool(origin, { connections: concurrency, pipelining: 1 });
   queues.openWorker("leads", concurrency, async (data) => {
-    const { id, lead } = jobSchema.parse(data);
-    const state = (await send(partners, lead)) ? "delivered" : "failed";
+    const { id, mix, lead } = jobSchema.parse(data);
+    const state = (await send(partners, pathname, mixes[mix], lead)) ? "delivered" : "failed";
     await database.query("update bare_leads set state = $2 where id = $1", [id, state]);
   });
 }
 
-async function send(partners: Pool, lead: Lead): Promise<boolean> {
+async function send(partners: Pool, base: string, mix: Mix, lead: Lead): Promise<boolean> {
   try {
     const answer = await partners.request({
       method: "POST",
-      path: pathOf(mix, Number(lead.n) % mix.partnerCount),
+      path: base + pathOf(mix, Number(lead.n) % mix.partnerCount),
       headers: { "content-type": mix.format === "json" ? "application/json" : "application/soap+xml" },
       body: mix.format === "json" ? toJson(lead) : toSoap(lead),
       signal: AbortSignal.timeout(timeoutMs),
@@ -93,7 +95,7 @@ function toSoap({ n, first_name, last_name, email, phone, postcode, comments }: 
   return `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><SubmitLead xmlns="urn:example">${inner.join("")}</SubmitLead></s:Body></s:Envelope>`;
 }
 
-if (ROLE !== "work") await takeIn();
-if (ROLE !== "intake") work();
+if (ROLE === "intake") await takeIn();
+else work();
 process.stdout.write("ready\n");
 process.on("SIGTERM", () => process.exit());

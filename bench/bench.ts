@@ -1,14 +1,14 @@
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { options, usage } from "./options.ts";
+import { readOptions, usage } from "./options.ts";
 import { runBench } from "./run-bench.ts";
 
 /** `npm run bench`. See the usage in options.ts, and docs/performance.md. */
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
-const read = options(process.argv.slice(2));
+const read = readOptions(process.argv.slice(2));
 if (read.kind !== "run") {
   (read.kind === "help" ? process.stdout : process.stderr).write(
     read.kind === "help" ? usage : `${read.problem}\n\n${usage}`,

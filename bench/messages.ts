@@ -9,15 +9,21 @@ export const listeningSchema = z.object({ kind: z.literal("listening"), port: z.
 /** How many different leads the receiver has seen since it was last asked. */
 export const arrivedSchema = z.object({ kind: z.literal("arrived"), count: z.int() });
 
-/** Asks for what came of leads `from` to `from + count`, and forgets everything. */
+/** Asks for what came of leads `from` to `from + count`. */
 export const collectSchema = z.object({ kind: z.literal("collect"), from: z.int(), count: z.int() });
 
 export const collectedSchema = z.object({
   kind: z.literal("collected"),
   /** When each lead first came; NaN if it did not. */
   arrivals: times,
-  /** Numbers of leads that came again, once for each time. */
+  /** Numbers of leads that came to a partner that never answers. */
+  hung: z.array(z.int()),
+  /**
+   * Numbers of leads that came although a partner had them, once for each time, since the last time this was asked. A
+   * partner that never answers may be asked again.
+   */
   repeated: z.array(z.int()),
+  /** Since the bench began. */
   requestsByPath: z.array(z.tuple([z.string(), z.int()])),
 });
 export type Collected = z.infer<typeof collectedSchema>;

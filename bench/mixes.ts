@@ -50,8 +50,9 @@ export const timeoutMs = 2_000;
 /** Requests that may be under way at once, in all, in Handoff and in the bare pipeline. */
 export const concurrency = 50;
 
+/** Where a partner takes leads. What is under /hang/ gets no answer. */
 export function pathOf(mix: Mix, place: number): string {
-  return `/${place < mix.hanging ? "hang" : "partner"}/${place}`;
+  return `/${mix.name}/${place < mix.hanging ? "hang" : "partner"}/${place}`;
 }
 
 export const isClosed = (mix: Mix, place: number) => mix.hasRules && place % 5 === 3;
@@ -75,8 +76,8 @@ const soapBody =
   "<lastName>{{ lead.last_name }}</lastName><email>{{ lead.email }}</email><phone>{{ lead.phone }}</phone>" +
   "<postcode>{{ lead.postcode }}</postcode><comments>{{ lead.comments }}</comments></SubmitLead>";
 
-export function partnerDocument(mix: Mix, place: number, receiver: string, now: Date): Record<string, unknown> {
-  const url = `http://${receiver}${pathOf(mix, place)}`;
+export function partnerDocument(mix: Mix, place: number, partners: string, now: Date): Record<string, unknown> {
+  const url = `${partners}${pathOf(mix, place)}`;
   const internet =
     mix.format === "json"
       ? { method: "json", url, timeoutMs, body: jsonBody, success: { path: "$.outcome", equals: "success" } }

@@ -1,17 +1,33 @@
 import { parseArgs } from "node:util";
-import { type MixName, mixNames } from "./mixes.ts";
+import { mixes, mixNames } from "./mixes.ts";
+
+/** What can be measured alone: a mix, or one of those that only a full run has. */
+export const partNames = [...mixNames, "stored", "memory"] as const;
+export type PartName = (typeof partNames)[number];
+
+const parts: Readonly<Record<PartName, string>> = {
+  json1: mixes.json1.title,
+  json50: mixes.json50.title,
+  soap10: mixes.soap10.title,
+  hang20: mixes.hang20.title,
+  stored: "how the figures and the lists of the API change as leads are stored and held",
+  memory: "the memory of a worker with 100,000 leads in the queue",
+};
 
 export const usage = `npm run bench -- [options]
 
 Measures Handoff beside the bare pipeline that one would write instead (Fastify, one insert, one BullMQ job, one POST,
 one update; no checks) and beside BullMQ with jobs that do nothing: same leads, same receiver, same concurrency, same
-database with every durability setting on. Sender and receiver of the leads are processes of their own. Takes less than
-two minutes. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or full; never for being slow.
+database with every durability setting on. Sender and receiver of the leads are processes of their own. Takes about two
+minutes. Plots go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or
+full; never for being slow.
 
   --backend postgres|redis   only this queue backend (default: both, Redis where redis-server is in PATH)
-  --only MIX                 only this mix, one of ${mixNames.join(", ")}
-  --full                     longer runs, and again with 1,000, 100,000 and 1,000,000 leads already stored and with
-                             1,000,000 held (an hour, and about 10 GB of disk)
+  --only PART                only this part:
+${partNames.map((name) => `                               ${name.padEnd(8)}${parts[name]}`).join("\n")}
+  --full                     longer runs, more paces, Handoff in one process too, and the parts stored and memory: again with
+                             1,000, 100,000 and 1,000,000 leads stored, with 1,000,000 held, and with 100,000 in the
+                             queue (about an hour, and 12 GB of disk)
   --json                     the figures as JSON in the last line
   --help                     this
 `;
@@ -20,7 +36,7 @@ export type Backend = "postgres" | "redis";
 
 export interface Options {
   readonly backends: readonly Backend[];
-  readonly mixes: readonly MixName[];
+  readonly parts: readonly PartName[];
   readonly full: boolean;
   readonly json: boolean;
 }
@@ -31,7 +47,7 @@ export type ReadOptions =
   | { readonly kind: "misused"; readonly problem: string };
 
 /** Reads the words of the command line. */
-export function options(words: readonly string[]): ReadOptions {
+export function readOptions(words: readonly string[]): ReadOptions {
   try {
     const { values } = parseArgs({
       args: [...words],
@@ -44,11 +60,12 @@ export function options(words: readonly string[]): ReadOptions {
       },
     });
     if (values.help) return { kind: "help" };
-    const backends = (["postgres", "redis"] as const).filter((name) => name === (values.backend ?? name));
-    const mixes = mixNames.filter((name) => name === (values.only ?? name));
-    if (backends.length === 0) return { kind: "misused", problem: `There is no backend ${values.backend}.` };
-    if (mixes.length === 0) return { kind: "misused", problem: `There is no mix ${values.only}.` };
-    return { kind: "run", options: { backends, mixes, full: values.full, json: values.json } };
+    const { backend, only, full, json } = values;
+    const backends = (["postgres", "redis"] as const).filter((name) => name === (backend ?? name));
+    const chosen = partNames.filter((name) => (only === undefined ? full || name in mixes : name === only));
+    if (backends.length === 0) return { kind: "misused", problem: `There is no backend ${backend}.` };
+    if (chosen.length === 0) return { kind: "misused", problem: `There is no part ${only}.` };
+    return { kind: "run", options: { backends, parts: chosen, full, json } };
   } catch (error) {
     return { kind: "misused", problem: error instanceof Error ? error.message : String(error) };
   }

@@ -3,11 +3,12 @@ import { FrameReader, machineTimeMs } from "./http-frames.ts";
 import { type Collected, collectSchema, tell } from "./messages.ts";
 
 /**
- * The partners, in a process of its own: takes every lead, notes when each came and how often, and says yes. What is sent
- * to /hang/… gets no answer.
+ * The partners, in a process of its own: takes every lead, notes when each came and to whom, and says yes. What is sent
+ * to …/hang/… gets no answer.
  */
 
 const tellEveryMs = 25;
+const hangs = "/hang/";
 
 const answers = {
   json: answer("application/json", '{"outcome":"success","reference":"R1"}'),
@@ -21,9 +22,13 @@ function answer(type: string, body: string): Buffer {
   return Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
 }
 
-/** By lead number: when the first request for it came. */
+/** By lead number: when the first request for it came; and who has ever had it, so that a second one is seen whenever it comes. */
 const arrivedAtMs = new Map<number, number>();
+const firstPath = new Map<number, number>();
+const pathNumbers = new Map<string, number>();
+/** Since the bench began: a day's limit holds over all its runs. */
 const requestsByPath = new Map<string, number>();
+const hung = new Set<number>();
 const repeated: number[] = [];
 let told = 0;
 
@@ -35,7 +40,7 @@ function receive(socket: Socket): void {
     for (const { firstLine, body } of reader.push(chunk)) {
       const [, path = ""] = firstLine.split(" ");
       note(path, body.toString("latin1"));
-      if (!path.startsWith("/hang/")) socket.write(body[0] === 0x3c ? answers.soap : answers.json);
+      if (!path.includes(hangs)) socket.write(body[0] === 0x3c ? answers.soap : answers.json);
     }
   });
 }
@@ -43,8 +48,14 @@ function receive(socket: Socket): void {
 function note(path: string, body: string): void {
   requestsByPath.set(path, (requestsByPath.get(path) ?? 0) + 1);
   const number = Number(/"n": *"(\d+)"|<n>(\d+)<\/n>/.exec(body)?.slice(1).join(""));
-  if (arrivedAtMs.has(number)) repeated.push(number);
-  else arrivedAtMs.set(number, machineTimeMs());
+  const pathNumber = pathNumbers.get(path) ?? pathNumbers.size;
+  pathNumbers.set(path, pathNumber);
+  const first = firstPath.get(number);
+  if (first === undefined) {
+    firstPath.set(number, pathNumber);
+    arrivedAtMs.set(number, machineTimeMs());
+    if (path.includes(hangs)) hung.add(number);
+  } else if (first !== pathNumber || !path.includes(hangs)) repeated.push(number);
 }
 
 function collect(from: number, count: number): Collected {
@@ -52,11 +63,12 @@ function collect(from: number, count: number): Collected {
   const collected = {
     kind: "collected" as const,
     arrivals,
+    hung: [...hung],
     repeated: [...repeated],
     requestsByPath: [...requestsByPath],
   };
   arrivedAtMs.clear();
-  requestsByPath.clear();
+  hung.clear();
   repeated.length = 0;
   return collected;
 }

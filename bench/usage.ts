@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 /** What processes use of the machine, as Linux tells it in /proc; null on other systems. */
 
@@ -39,14 +39,32 @@ export function processorSeconds(pid: number): number | null {
   return ticks / ticksPerSecond;
 }
 
-/** The most memory that a process has had at once, in MiB. */
+/** The most memory that a process has had at once since `forgetPeakMemory` or its start, in MiB. */
 export function peakMemoryMib(pid: number): number | null {
+  return readStatus(pid, "VmHWM");
+}
+
+function readStatus(pid: number, name: "VmHWM" | "VmRSS"): number | null {
   try {
-    const kib = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    const kib = new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     return kib === undefined ? null : Math.round(Number(kib) / 1024);
   } catch {
     return null;
   }
+}
+
+/** From now on a process's peak is counted anew (proc(5), clear_refs). */
+export function forgetPeakMemory(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/clear_refs`, "5");
+  } catch {
+    // Not on this system: the peak is then since the start.
+  }
+}
+
+/** The memory that a process has now, in MiB. */
+export function memoryMib(pid: number): number | null {
+  return readStatus(pid, "VmRSS");
 }
 
 export interface MachineTime {

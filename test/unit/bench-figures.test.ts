@@ -37,6 +37,7 @@ describe("plots", () => {
     expect(XMLValidator.validate(bars)).toBe(true);
     expect(bars).toContain("Leads &amp; partners &lt;1&gt;");
     const lines = drawLines({
+      shareOf: "leads",
       title: "a<b",
       unit: "ms",
       series: [
@@ -61,7 +62,7 @@ describe("plots", () => {
 
   test("a plot of nothing is still a plot", () => {
     expect(XMLValidator.validate(drawBars({ title: "t", unit: "u", groups: [] }))).toBe(true);
-    expect(drawLines({ title: "t", unit: "u", series: [] })).not.toMatch(/NaN|Infinity/);
+    expect(drawLines({ title: "t", unit: "u", shareOf: "leads", series: [] })).not.toMatch(/NaN|Infinity/);
   });
 
   test("an axis ends at a round number that holds the highest value", () => {
