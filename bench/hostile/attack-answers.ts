@@ -4,12 +4,11 @@ import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
 import { textAt, valueAt } from "./http.ts";
 import { answer, type Behaviour } from "./receivers.ts";
+import { tooLongMs } from "./record.ts";
 
 /** Partners that answer with anything but an answer. */
 
 const timeoutMs = 1_500;
-/** A trial send ends with its own time limit; more than this on top means that something was busy with the answer. */
-const slackMs = 3_500;
 
 const write =
   (text: string | Buffer): Behaviour =>
@@ -208,7 +207,7 @@ export async function attackAnswers(attacker: Attacker): Promise<void> {
           document: {},
         });
         if (tried.status !== 200) report("accepted_bad", `the trial was refused: ${tried.text.slice(0, 200)}`);
-        if (tried.durationMs > timeoutMs + slackMs) report("crash", `took ${Math.round(tried.durationMs)} ms`);
+        if (tried.durationMs > timeoutMs + tooLongMs) report("crash", `took ${Math.round(tried.durationMs)} ms`);
         if (/root:.*:0:0/.test(tried.text)) report("leak", "a file of ours was read");
         if (tried.text.length > 1_000_000) report("crash", `${tried.text.length} bytes are given back`);
       });
@@ -318,14 +317,14 @@ async function attackRules(attacker: Attacker): Promise<void> {
         const internet = { method, url: `${receiver.url}/${path}`, timeoutMs, body, success: rule };
         const document = { name: "Rule", timeZone: "Europe/London", currency: "GBP", internet };
         const saved = await attacker.call(report, { method: "POST", path: "/v1/partners", document });
-        if (saved.durationMs > 2_000) report("crash", `saving took ${Math.round(saved.durationMs)} ms`);
+        if (saved.durationMs > tooLongMs) report("crash", `saving took ${Math.round(saved.durationMs)} ms`);
         if (saved.status >= 400) return;
         const tried = await attacker.call(report, {
           method: "POST",
           path: `/v1/partners/${textAt(saved.json, "id")}/test`,
           document: {},
         });
-        if (tried.durationMs > 2_000)
+        if (tried.durationMs > tooLongMs)
           report("crash", `${path}: judging took ${Math.round(tried.durationMs)} ms: ${tried.text.slice(0, 200)}`);
       }
     });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { type Attacker, addCampaign, addPartner, type Shop } from "./attacker.ts";
 import { sendRaw, textAt, valueAt } from "./http.ts";
+import { tooLongMs } from "./record.ts";
 
 const json = "application/json";
 const form = "application/x-www-form-urlencoded";
@@ -44,7 +45,7 @@ export async function attackIntake(attacker: Attacker): Promise<void> {
       if (one.expect === "taken" && answer.status !== 201) {
         report("accepted_bad", `a good lead was refused: ${answer.status} ${answer.text.slice(0, 300)}`);
       }
-      if (answer.durationMs > 3_000) report("crash", `took ${Math.round(answer.durationMs)} ms`);
+      if (answer.durationMs > tooLongMs) report("crash", `took ${Math.round(answer.durationMs)} ms`);
     });
   }
   await record.case("prototype keys change nothing", async (report) => {
@@ -398,7 +399,8 @@ async function attackWire(attacker: Attacker, path: string): Promise<void> {
       headers: { "content-type": json },
     });
     if (answer.status !== 201) report("accepted_bad", `a good lead was refused meanwhile: ${answer.status}`);
-    if (answer.durationMs > 3_000) report("crash", `a good lead took ${Math.round(answer.durationMs)} ms meanwhile`);
+    if (answer.durationMs > tooLongMs)
+      report("crash", `a good lead took ${Math.round(answer.durationMs)} ms meanwhile`);
     for (const stop of sockets) stop();
   });
 }

@@ -4,9 +4,12 @@ import {
   entriesOf,
   fillPath,
   listOf,
+  makeGood,
   type Operation,
   readDocument,
   sampleOf,
+  textPlaces,
+  withValue,
 } from "./api-document.ts";
 import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
 import { textAt, valueAt } from "./http.ts";
@@ -21,8 +24,13 @@ export async function attackAsStranger(attacker: Attacker): Promise<void> {
   const words = new Set<string>();
   await record.case("the owner has something of everything", async (report) => {
     document = await readDocument(attacker, report);
-    await fillOrganisation(attacker, report, words);
+    for (const word of await fillOrganisation(attacker, report, installation.ownerKey)) words.add(word);
     ids = await collectIds(attacker, report, document);
+  });
+  let own: ReadonlyMap<string, string> = new Map();
+  await record.case("the stranger has something too", async (report) => {
+    await fillOrganisation(attacker, report, strangerKey);
+    own = await newestIds(attacker, report, document);
   });
   const before = await digestOf(installation.databaseUrl, installation.ownerKey);
   for (const operation of document.operations) {
@@ -34,6 +42,7 @@ export async function attackAsStranger(attacker: Attacker): Promise<void> {
     if (parameters.length > 0) await attackPath(attacker, document, operation, ids, words);
     else await attackBodyAndQuery(attacker, document, operation, ids, words);
   }
+  await attackFromOwn(attacker, document, own, ids, words);
   await record.case("nothing of the owner's was changed", async (report) => {
     const after = await digestOf(installation.databaseUrl, installation.ownerKey);
     for (const [table, digest] of before) {
@@ -50,35 +59,116 @@ export async function attackAsStranger(attacker: Attacker): Promise<void> {
   });
 }
 
-async function fillOrganisation(attacker: Attacker, report: Report, words: Set<string>): Promise<void> {
+/**
+ * A partner, a campaign, leads, money, and what comes of them; gives every personal word in it. A route whose things are
+ * not among them is told by `collectIds`: what it shows is to be made here.
+ */
+async function fillOrganisation(attacker: Attacker, report: Report, key: string): Promise<readonly string[]> {
   const { installation, person } = attacker;
   const url = `${installation.receiver.url}/ok`;
-  const partner = await addPartner(attacker, report, {
+  const delivery = {
     internet: { method: "json", url, body: "{}" },
     contact: { email: "desk@example.com" },
     alerts: { leadReferredEmail: true },
-  });
-  const shop = await addCampaign(attacker, report, [partner]);
+  };
+  const partner = await addPartner(attacker, report, delivery, key);
+  const shop = await addCampaign(attacker, report, [partner], key);
   await attacker.call(report, {
     method: "POST",
     path: `/v1/partners/${partner}/payments`,
+    key,
     document: { amount: 1_000, reason: "for the trial" },
   });
   await attacker.call(report, {
     method: "POST",
     path: `/v1/campaigns/${shop.campaignId}/intake-keys`,
+    key,
     document: { name: "another" },
     shows: /intake key/,
   });
-  for (let count = 0; count < 3; count += 1) {
-    const one = person();
-    for (const word of Object.values(one)) words.add(word);
+  const people = [person(), person(), person()];
+  for (const document of people) {
     await attacker.call(report, {
       method: "POST",
       path: `/v1/intake/${shop.intakeKey}?wait=5000`,
       key: null,
-      document: one,
+      document,
     });
+  }
+  return people.flatMap((one) => Object.values(one));
+}
+
+/** What the stranger has of each kind, by the first part of the path and by the name that other things call it by. */
+async function newestIds(
+  attacker: Attacker,
+  report: Report,
+  { operations }: ApiDocument,
+): Promise<ReadonlyMap<string, string>> {
+  const ids = new Map<string, string>();
+  for (const { method, path, isPublic } of operations) {
+    const kind = /^\/v1\/([\w-]+)$/.exec(path)?.[1];
+    if (method !== "GET" || isPublic || kind === undefined) continue;
+    const { json } = await attacker.call(report, { path, key: attacker.installation.strangerKey });
+    const id = valueAt(json, "data.0.id");
+    if (typeof id === "string") ids.set(kind, id).set(`${kind.replace(/s$/, "")}Id`, id);
+  }
+  return ids;
+}
+
+/** The stranger's own things, in good documents, but for one id at a time, which is another's. */
+async function attackFromOwn(
+  attacker: Attacker,
+  document: ApiDocument,
+  own: ReadonlyMap<string, string>,
+  ids: readonly string[],
+  words: ReadonlySet<string>,
+): Promise<void> {
+  const { record, installation } = attacker;
+  const key = installation.strangerKey;
+  const some = attacker.isShort ? ids.slice(0, 30) : ids;
+  const partner = own.get("partners") ?? "";
+  for (const operation of document.operations.filter(({ isPublic }) => !isPublic)) {
+    const { method } = operation;
+    const path = fillPath(operation, () => own.get(operation.path.split("/")[2] ?? "") ?? partner);
+    for (const { name, place, schema } of operation.parameters) {
+      if (place !== "query" || valueAt(schema, "format") !== "uuid" || path === operation.path) continue;
+      await record.case(
+        `${method} ${operation.path}?${name}= on the stranger's own, with another's ids`,
+        async (report) => {
+          for (const id of some) {
+            const answer = await attacker.call(report, { method, path: `${path}?${name}=${id}`, key });
+            lookForOwner(
+              report,
+              answer.text,
+              ids.filter((one) => one !== id),
+              words,
+              path,
+            );
+          }
+        },
+      );
+    }
+    if (!operation.hasBody || method === "DELETE") continue;
+    const full = sampleOf(operation.body, document, (name) => own.get(name) ?? partner);
+    const places = textPlaces(full).filter((place) =>
+      new RegExp(uuid.source).test(String(valueAt(full, place.join(".")))),
+    );
+    if (places.length === 0) continue;
+    const good = await makeGood(attacker, operation, path, full, key);
+    for (const place of places) {
+      await record.case(
+        `${method} ${operation.path} on the stranger's own, ${place.join(".")} another's`,
+        async (report) => {
+          for (const id of some) {
+            const changed = withValue(good, place, id, full);
+            const answer = await attacker.call(report, { method, path, key, document: changed });
+            if (answer.status < 300)
+              report("leak", `${path} took the id ${id} of another: ${answer.text.slice(0, 200)}`);
+            lookForOwner(report, answer.text, [], words, path);
+          }
+        },
+      );
+    }
   }
 }
 

@@ -189,8 +189,77 @@ export async function attackTargets(attacker: Attacker): Promise<void> {
       });
     }
   }
+  await attackCredentials(attacker, partnerIds[0] ?? "");
   await attackNames(attacker);
   await attackRecipients(attacker);
+}
+
+/** A partner that sends us on to another, who must not get what opens the first one's door. */
+async function attackCredentials(attacker: Attacker, id: string): Promise<void> {
+  const { record, installation } = attacker;
+  const { receiver, elsewhere } = installation;
+  const secret = `redirected-secret-${attacker.random.word(20)}`;
+  attacker.secrets.set("the credentials of a partner that redirects", secret);
+  const ways: readonly (readonly [name: string, settings: Readonly<Record<string, unknown>>])[] = [
+    ["a bearer token", { auth: { type: "bearer", token: secret } }],
+    ["a password", { auth: { type: "basic", username: "user", password: secret } }],
+    ["a header with a key", { auth: { type: "apiKey", header: "X-Partner-Key", value: secret } }],
+    ["a header of the settings", { headers: { "X-Partner-Key": secret } }],
+    [
+      "WS-Security",
+      {
+        method: "soap11",
+        action: "urn:x",
+        body: "<a/>",
+        auth: { type: "usernameToken", username: "user", password: secret },
+      },
+    ],
+    [
+      "an OAuth token",
+      { auth: { type: "oauth2", tokenUrl: `${receiver.url}/token`, clientId: "client", clientSecret: secret } },
+    ],
+  ];
+  const token = `redirected-token-${attacker.random.word(20)}`;
+  receiver.behave("token", (socket) =>
+    answer(socket, JSON.stringify({ access_token: token, token_type: "Bearer", expires_in: 3_600 })),
+  );
+  for (const status of [
+    "301 Moved",
+    "302 Found",
+    "303 See Other",
+    "307 Temporary Redirect",
+    "308 Permanent Redirect",
+  ]) {
+    for (const [name, settings] of ways) {
+      await record.case(`${status}, with ${name}, to another partner's server`, async (report) => {
+        receiver.behave("away", (socket) => answer(socket, "", [`Location: ${elsewhere.url}/caught`], status));
+        const before = elsewhere.received.length;
+        const internet = {
+          method: "json",
+          url: `${receiver.url}/away`,
+          followRedirects: true,
+          body: "{}",
+          ...settings,
+        };
+        const saved = await attacker.call(report, {
+          method: "PATCH",
+          path: `/v1/partners/${id}`,
+          document: { internet },
+        });
+        if (saved.status >= 400)
+          return report("accepted_bad", `good settings are refused: ${saved.text.slice(0, 200)}`);
+        await attacker.call(report, { method: "POST", path: `/v1/partners/${id}/test`, document: {} });
+        const caught = elsewhere.received.slice(before);
+        if (caught.length === 0) report("accepted_bad", "the redirect was not followed: nothing was tried");
+        const written = [secret, token, Buffer.from(`user:${secret}`).toString("base64")];
+        if (
+          written.some((one) => JSON.stringify(caught).includes(one)) ||
+          /<\w+:UsernameToken/.test(JSON.stringify(caught))
+        )
+          report("leak", `it got ${JSON.stringify(caught).slice(0, 300)}`);
+      });
+    }
+  }
 }
 
 async function tryDelivery(

@@ -71,7 +71,11 @@ export function createAttacker(
       body: document === undefined ? body : JSON.stringify(document),
     });
     // Where leads are sent is shown to those whose leads they are.
-    const shown = shows ?? (key === installation.ownerKey ? /^intake key/ : undefined);
+    const own = new Map([
+      [installation.ownerKey, /^intake key/],
+      [installation.strangerKey, /^the stranger's intake key/],
+    ]);
+    const shown = shows ?? (key === null ? undefined : own.get(key));
     judge(report, answer, `${asked.method ?? "GET"} ${asked.path.slice(0, 100)}`, secrets, shown);
     return answer;
   };
@@ -170,7 +174,8 @@ export async function addCampaign(
     ...(key === undefined ? {} : { key }),
   });
   const intakeKey = textAt(answer.json, "intakeKey");
-  attacker.secrets.set(`intake key ${attacker.secrets.size}`, intakeKey);
+  const whose = key === attacker.installation.strangerKey ? "the stranger's " : "";
+  attacker.secrets.set(`${whose}intake key ${attacker.secrets.size}`, intakeKey);
   return { campaignId: textAt(answer.json, "id"), intakeKey };
 }
 

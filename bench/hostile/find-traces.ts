@@ -7,10 +7,19 @@ import type { Report } from "./record.ts";
 /** Looks for everything personal and everything secret that was sent, wherever it must not be. */
 export async function findTraces(attacker: Attacker): Promise<void> {
   const { record, installation, personal, secrets } = attacker;
+  const people = new Search(personal);
+  const everything = new Search([...personal, ...secrets.values()]);
+  // First: what is below takes long, and connections are closed meanwhile.
+  for (const base of [installation.api, installation.limited]) {
+    await record.case(`nothing personal in ${base}/metrics`, async (report) => {
+      const { text } = await send(base, { path: "/metrics" });
+      everything.in(text, report);
+    });
+  }
   for (const [name, output] of installation.readOutput()) {
     // `handoff start` shows its user the first API key and a line with the first intake key.
     const text = output.replace(/^(API key: .*| {2}curl .*)$/gm, "");
-    await record.case(`nothing personal in the ${name}`, async (report) => search(report, text, personal));
+    await record.case(`nothing personal in the ${name}`, async (report) => people.in(text, report));
     await record.case(`nothing secret in the ${name}`, async (report) => {
       for (const [secretName, secret] of secrets)
         if (text.includes(secret)) report("leak", `${secretName} is in it: ${around(text, secret)}`);
@@ -23,23 +32,33 @@ export async function findTraces(attacker: Attacker): Promise<void> {
         report("server_error", line.slice(0, 500));
     });
   }
-  for (const base of [installation.api, installation.limited]) {
-    await record.case(`nothing personal in ${base}/metrics`, async (report) => {
-      const { text } = await send(base, { path: "/metrics" });
-      search(report, text, new Set([...personal, ...secrets.values()]));
-    });
-  }
   await record.case("no secret in plain text in the database", async (report) => searchDatabase(attacker, report));
-  await record.case("nothing personal in the queue", async (report) => searchQueue(attacker, report));
+  await record.case("nothing personal in the queue", async (report) =>
+    searchQueue(attacker, people, everything, report),
+  );
 }
 
-function search(report: Report, text: string, values: ReadonlySet<string>): void {
-  let found = 0;
-  for (const value of values) {
-    for (const spelling of spellingsOf(value)) {
-      if (!text.includes(spelling)) continue;
+const prefixLength = 8;
+
+/** Looks for thousands of values in megabytes of text at once, by how they begin. */
+class Search {
+  readonly #byPrefix = new Map<string, string[]>();
+
+  constructor(values: Iterable<string>) {
+    for (const spelling of [...values].flatMap(spellingsOf)) {
+      const prefix = spelling.slice(0, prefixLength);
+      if (prefix.length < prefixLength) throw new Error(`${spelling} is too short to be looked for.`);
+      this.#byPrefix.set(prefix, [...(this.#byPrefix.get(prefix) ?? []), spelling]);
+    }
+  }
+
+  in(text: string, report: Report): void {
+    let found = 0;
+    for (let at = 0; at + prefixLength <= text.length && found < 3; at += 1) {
+      const spelling = this.#byPrefix.get(text.slice(at, at + prefixLength))?.find((one) => text.startsWith(one, at));
+      if (spelling === undefined) continue;
       found += 1;
-      if (found <= 3) report("leak", `${spelling}: ${around(text, spelling)}`);
+      report("leak", `${spelling}: ${around(text, spelling)}`);
     }
   }
 }
@@ -83,7 +102,7 @@ async function searchDatabase(attacker: Attacker, report: Report): Promise<void>
 }
 
 /** Jobs carry ids only: what is in Redis, and in the queue's own schema in PostgreSQL. */
-async function searchQueue(attacker: Attacker, report: Report): Promise<void> {
+async function searchQueue(attacker: Attacker, people: Search, everything: Search, report: Report): Promise<void> {
   const { databaseUrl, redisUrl } = attacker.installation;
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
@@ -93,7 +112,7 @@ async function searchQueue(attacker: Attacker, report: Report): Promise<void> {
       const { rows } = await client.query(
         `select t::text as line from bullmq."${textAt(table, "name")}" t limit 20000`,
       );
-      search(report, rows.map((row) => textAt(row, "line")).join("\n"), attacker.personal);
+      people.in(rows.map((row) => textAt(row, "line")).join("\n"), report);
     }
   } finally {
     await client.end();
@@ -103,7 +122,7 @@ async function searchQueue(attacker: Attacker, report: Report): Promise<void> {
   try {
     const keys = await redis.keys("*");
     const values = await Promise.all(keys.slice(0, 20_000).map(async (key) => readKey(redis, key)));
-    search(report, [...keys, ...values].join("\n"), new Set([...attacker.personal, ...attacker.secrets.values()]));
+    everything.in([...keys, ...values].join("\n"), report);
   } finally {
     redis.disconnect();
   }

@@ -27,11 +27,11 @@ that mean ill, all on this machine's loopback addresses. Nothing is left behind.
   --backend postgres|redis|both   the queue; both if redis-server is found, else postgres
   --seed N                        the same numbers again; a new seed is drawn and printed otherwise
   --only NAME,NAME                some groups of attacks: ${"intake, templates, targets, answers, stranger, strings, guessing"}
-  --short                         under 2 minutes for each backend
+  --short                         about a minute for each backend, in place of ten
   --json                          as last line: {"cases","crashes","leaks","accepted_bad","server_errors"}
   --help                          this text
 
-Ends with 0 when nothing was found, 1 when something was.`;
+Ends with 0 when nothing was found, 1 when something was, 2 for bad options.`;
 
 const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> = {
   intake: attackIntake,
@@ -52,27 +52,17 @@ interface Settings {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      backend: { type: "string" },
-      seed: { type: "string" },
-      only: { type: "string" },
-      short: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
+  const read = readOptions();
+  if (!read.ok) {
+    process.stderr.write(`${read.problem}\nnpm run hostile -- --help says which options there are.\n`);
+    return 2;
+  }
+  const { values } = read;
   if (values.help) {
     print(usage);
     return 0;
   }
-  const seed = Number(values.seed ?? Date.now() % 2 ** 31);
-  const backends = readBackends(values.backend);
-  const only = values.only?.split(",") ?? Object.keys(attacks);
-  if (!Number.isInteger(seed) || backends === null || only.some((name) => !Object.hasOwn(attacks, name))) {
-    print(usage);
-    return 2;
-  }
+  const { seed, backends, only } = read;
   print(`Seed ${seed}`);
   const records: TrialRecord[] = [];
   for (const backend of backends) {
@@ -96,11 +86,46 @@ async function main(): Promise<number> {
   return crashes + leaks + accepted + errors === 0 ? 0 : 1;
 }
 
-function readBackends(given: string | undefined): readonly Backend[] | null {
-  if (given === undefined) return findRedisServer() === null ? ["postgres"] : ["postgres", "redis"];
-  if (given === "both") return ["postgres", "redis"];
-  return given === "postgres" || given === "redis" ? [given] : null;
+function parse() {
+  return parseArgs({
+    options: {
+      backend: { type: "string" },
+      seed: { type: "string" },
+      only: { type: "string" },
+      short: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  }).values;
 }
+
+/** The words of the command line, or what is wrong with them. */
+function readOptions() {
+  const refused = (problem: string) => ({ ok: false, problem }) as const;
+  let values: ReturnType<typeof parse>;
+  try {
+    values = parse();
+  } catch (error) {
+    return refused(error instanceof Error ? error.message : String(error));
+  }
+  const seed = Number(values.seed ?? Date.now() % 2 ** 31);
+  if (!Number.isInteger(seed) || seed < 0) return refused("--seed takes a whole number.");
+  const hasRedis = findRedisServer() !== null;
+  const backends = backendsOf[values.backend ?? (hasRedis ? "both" : "postgres")];
+  if (backends === undefined) return refused(`There is no backend ${values.backend}: postgres, redis or both.`);
+  if (backends.includes("redis") && !hasRedis)
+    return refused("The Redis trial needs redis-server in PATH: install it, or use --backend postgres.");
+  const only = values.only?.split(",") ?? Object.keys(attacks);
+  const unknown = only.find((name) => !Object.hasOwn(attacks, name));
+  if (unknown !== undefined) return refused(`There is no group of attacks ${unknown}.`);
+  return { ok: true, values, seed, backends, only } as const;
+}
+
+const backendsOf: Readonly<Record<string, readonly Backend[]>> = {
+  postgres: ["postgres"],
+  redis: ["redis"],
+  both: ["postgres", "redis"],
+};
 
 async function attackBackend(backend: Backend, record: TrialRecord, settings: Settings): Promise<void> {
   const startedMs = performance.now();

@@ -27,6 +27,8 @@ export interface AttackedInstallation {
   readonly strangerKey: string;
   readonly processes: readonly { readonly name: string; readonly process: TestProcess }[];
   readonly receiver: Receiver;
+  /** Another partner's server, which may be sent to as well. */
+  readonly elsewhere: Receiver;
   readonly canary: Awaited<ReturnType<typeof startCanary>>;
   readonly mail: Awaited<ReturnType<typeof startMailCatcher>>;
   /** Ports of the installation's own that no partner's address may reach. */
@@ -67,10 +69,11 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
   const redis = backend === "redis" ? await startRedisServer(folder) : null;
   if (redis !== null) opened.push(async () => redis.process.end("SIGTERM"));
   const receiver = await startReceiver();
+  const elsewhere = await startReceiver();
   const canary = await startCanary();
   const mail = await startMailCatcher("127.0.0.1", 0);
   const sms = await startSmsCatcher("127.0.0.1", 0);
-  opened.push(receiver.stop, canary.stop, mail.stop, sms.stop);
+  opened.push(receiver.stop, elsewhere.stop, canary.stop, mail.stop, sms.stop);
 
   const [apiPort, limitedPort] = [await freePort(), await freePort()];
   const secret = `operator-secret-${randomBytes(24).toString("hex")}`;
@@ -82,7 +85,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     DATABASE_URL: postgres.databaseUrl,
     HANDOFF_SECRET: secret,
     HANDOFF_API_KEY: ownerKey,
-    HANDOFF_ALLOW_HOSTS: receiver.host,
+    HANDOFF_ALLOW_HOSTS: `${receiver.host},${elsewhere.host}`,
     // The most that an operator can have written: nothing personal may be in it.
     LOG_LEVEL: "trace",
     DEMO: "0",
@@ -132,6 +135,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     strangerKey,
     processes,
     receiver,
+    elsewhere,
     canary,
     mail,
     innerPorts: [postgres.port, apiPort, limitedPort, mail.port, ...(redis ? [Number(new URL(redis.url).port)] : [])],

@@ -68,8 +68,8 @@ export function answer(
 ): void {
   const type = headers.some((line) => /^content-type:/i.test(line)) ? [] : ["Content-Type: application/json"];
   const lines = [`HTTP/1.1 ${status}`, ...type, ...headers, `Content-Length: ${Buffer.byteLength(body)}`];
-  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
-  socket.write(body);
+  // In one piece: the second of two small ones waits for the acknowledgement of the first.
+  socket.write(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), Buffer.from(body)]));
 }
 
 export interface Canary {
@@ -101,7 +101,7 @@ export async function startCanary(): Promise<Canary> {
 
 function track(onConnection: (socket: Socket) => void): { readonly server: Server; stop(): Promise<void> } {
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.on("error", () => undefined).on("close", () => sockets.delete(socket));
     onConnection(socket);

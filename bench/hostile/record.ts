@@ -5,6 +5,15 @@
  */
 export type FaultKind = "crash" | "leak" | "accepted_bad" | "server_error";
 
+/**
+ * What keeps anything busy for longer than this is a fault. What the attacks are after takes minutes; a machine with other
+ * things to do must not look like one that is under attack.
+ */
+export const tooLongMs = 10_000;
+
+/** What everything fails with has been said by then. */
+const mostPrinted = 100;
+
 export interface Fault {
   readonly kind: FaultKind;
   readonly attack: string;
@@ -61,6 +70,8 @@ export class TrialRecord {
     const report: Report = (kind, what) => {
       const fault = { kind, attack: `${section}: ${name}`, what: what.slice(0, 600) };
       this.faults.push(fault);
+      if (this.faults.length === mostPrinted) this.#print("    … and more, which are counted");
+      if (this.faults.length >= mostPrinted) return;
       this.#print(`    ${kind.toUpperCase()} ${fault.attack}: ${fault.what}`);
     };
     this.onCase(`${section}: ${name}`);

@@ -103,7 +103,7 @@ async function prepareTrial(transaction: Database, { vault }: Context, trial: Tr
 type TrialLead = TrialRefusal | ({ readonly kind: "lead" } & Pick<TemplateVariables, "lead" | "contacts" | "campaign">);
 
 async function readTrialLead(transaction: Database, trial: Trial, delivery: DeliverySettings): Promise<TrialLead> {
-  if (trial.leadId !== undefined) return readStoredLead(transaction, trial.leadId);
+  if (trial.leadId !== undefined) return readStoredLead(transaction, trial.leadId, trial.campaignId);
   const campaign = await findCampaign(transaction, trial);
   if (campaign === null && trial.campaignId !== undefined) {
     return invalid("campaignId", "unknown_campaign", `there is no campaign ${trial.campaignId}`);
@@ -136,7 +136,11 @@ async function findCampaign(transaction: Database, { campaignId, partnerId }: Tr
   return campaigns.find(routes) ?? null;
 }
 
-async function readStoredLead(transaction: Database, leadId: string): Promise<TrialLead> {
+async function readStoredLead(
+  transaction: Database,
+  leadId: string,
+  campaignId: string | undefined,
+): Promise<TrialLead> {
   const row = await transaction
     .selectFrom("leads as l")
     .innerJoin("campaigns as c", "c.id", "l.campaignId")
@@ -144,6 +148,9 @@ async function readStoredLead(transaction: Database, leadId: string): Promise<Tr
     .where("l.id", "=", leadId)
     .executeTakeFirst();
   if (row === undefined) return invalid("leadId", "unknown_lead", `there is no lead ${leadId}`);
+  if (campaignId !== undefined && campaignId !== row.campaignId) {
+    return invalid("campaignId", "other_campaign", "the lead is of another campaign");
+  }
   const contacts = await transaction
     .selectFrom("contacts")
     .select("fields")

@@ -493,6 +493,9 @@ describe("trying a partner's delivery", () => {
     expect(shown.value("request.body")).toBe('{"name":"Stored"}');
     const refused = await client.call("POST", `/v1/partners/${id}/preview`, { campaignId, fields: { email: "x" } });
     expect(refused.body).toMatchObject({ status: 422, fields: [{ field: "fields.email" }] });
+    const other = { leadId: lead.text("leadId"), campaignId: (await addCampaign(client, [id])).id };
+    const both = await client.call("POST", `/v1/partners/${id}/preview`, other);
+    expect(both.body).toMatchObject({ status: 422, fields: [{ field: "campaignId", code: "other_campaign" }] });
     const none = await client.call("POST", `/v1/partners/${id}/preview`, { via: "email" });
     expect(none.body).toMatchObject({ status: 422, fields: [{ field: "via" }] });
   });

@@ -145,13 +145,16 @@ describe("a rule or path is refused with what is allowed", () => {
   });
 });
 
+/** Of the processor, not of the clock: the machine may have other things to do. */
+function busyMs(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}
+
 function fastestMs(path: string, body: string): number {
-  const runs = [1, 2, 3].map(() => {
-    const startedMs = performance.now();
-    openAnswer(body).find(path);
-    return performance.now() - startedMs;
-  });
-  return Math.min(...runs);
+  return Math.min(...[1, 2, 3, 4, 5].map(() => busyMs(() => openAnswer(body).find(path))));
 }
 
 describe("no answer of a partner can keep us busy", () => {
@@ -170,19 +173,17 @@ describe("no answer of a partner can keep us busy", () => {
     ["$..[?@..a]", nested],
     ["$..a", "[".repeat(30_000) + "]".repeat(30_000)],
   ])("%s", (path, body) => {
-    const startedMs = performance.now();
-    openAnswer(body).find(path);
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    expect(busyMs(() => openAnswer(body).find(path))).toBeLessThan(3_000);
   });
 
   test("a predicate over siblings costs about as much as reading them", () => {
-    expect(fastestMs("//b[.='x']", wide)).toBeLessThan(20 * fastestMs("/a", wide));
+    // Walking all of them for each of them would cost 2,000 times as much.
+    expect(fastestMs("//b[.='x']", wide)).toBeLessThan(100 * Math.max(1, fastestMs("/a", wide)));
   });
 
   test("a regular expression that would run away elsewhere", () => {
-    const startedMs = performance.now();
-    expect(holds({ matches: "^(a+)+$" }, `${"a".repeat(60_000)}b`)).toBe(false);
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    const text = `${"a".repeat(60_000)}b`;
+    expect(busyMs(() => expect(holds({ matches: "^(a+)+$" }, text)).toBe(false))).toBeLessThan(3_000);
   });
 });
 
