@@ -9,7 +9,7 @@ import type { Context } from "./context.ts";
 const sweepEveryMs = 1_000;
 
 /** Work that has been due for this long was woken before and not done: its wake-up goes past deduplication. */
-const overdueMs = 10_000;
+const overdueMs = 4_000;
 
 /**
  * Finds whatever is due in Postgres and wakes a worker for it. Every worker process sweeps; wake-ups for the same thing

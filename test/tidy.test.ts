@@ -78,6 +78,12 @@ describe("imports run one way", () => {
     expect(outside.filter((line) => !line.endsWith("→ src/project-root.ts"))).toEqual([]);
   });
 
+  test("what checks the product in the chaos trial shares no code with it", () => {
+    const known = new Set(["bench/chaos/checker.ts"]);
+    for (const file of known) for (const target of targetsOf(file)) known.add(target);
+    expect([...known].filter((file) => !isIn(file, "bench/chaos"))).toEqual([]);
+  });
+
   // A folder never imports one to its right.
   test.each([
     ["partners", ["routing", "leads"]],

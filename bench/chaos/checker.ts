@@ -1,4 +1,4 @@
-import { type CampaignPlan, onTheWayMs, type PartnerPlan } from "./configuration.ts";
+import { type CampaignPlan, emailOf, onTheWayMs, type PartnerPlan } from "./configuration.ts";
 import type { AnsweredLead } from "./generator.ts";
 import type { ReceivedRequest } from "./record.ts";
 
@@ -32,11 +32,16 @@ export interface FinalState {
     readonly state: string;
   }[];
   /** What partners paid for deliveries, and what was taken back: kind post and reverse. */
-  readonly charges: readonly { readonly deliveryId: string; readonly leadId: string; readonly kind: string }[];
-  /** Everything in the ledger, added up, and money still promised. */
+  readonly charges: readonly { readonly deliveryId: string; readonly kind: string; readonly amountMinor: number }[];
+  /** What each partner has paid for leads, and what is promised for leads whose end is not known. */
+  readonly accounts: readonly {
+    readonly partner: string;
+    readonly paidMinor: number;
+    readonly reservedMinor: number;
+  }[];
+  /** Everything in the ledger, added up. */
   readonly entriesSum: number;
   readonly balancesWrong: number;
-  readonly reservedMinor: number;
   readonly alertsOpen: number;
 }
 
@@ -57,11 +62,13 @@ export interface Verdict {
   readonly duplicateRequests: number;
   /** Why partners saw requests twice. */
   readonly duplicatesBy: Readonly<Record<string, number>>;
+  /** Leads by the state they ended in. */
   readonly final: Readonly<Record<string, number>>;
   readonly examples: readonly string[];
 }
 
-const finalStates: ReadonlySet<string> = new Set(["sold", "unsold", "duplicate", "invalid"]);
+/** No lead of the generator is invalid, nor another's duplicate. */
+export const finalStates: ReadonlySet<string> = new Set(["sold", "unsold"]);
 
 export function check(evidence: Evidence): Verdict {
   const examples: string[] = [];
@@ -85,20 +92,40 @@ export function check(evidence: Evidence): Verdict {
   return { figures, ...duplicates, final: countBy(evidence.final.leads, ({ state }) => state), examples };
 }
 
-/** Answered, and not there or without an end; or said to be sold to a partner who knows nothing of it. */
-function findLost({ answered, final, requests, mails }: Evidence): string[] {
-  const states = new Map(final.leads.map(({ id, state }) => [id, state]));
-  const missing = answered
-    .filter(({ leadId }) => leadId !== null && !states.has(leadId))
-    .map(({ leadId }) => `${leadId} was answered and is not stored`);
-  const endless = final.leads
-    .filter(({ state }) => !finalStates.has(state))
-    .map(({ id, state }) => `${id} ends as ${state}`);
+/**
+ * Answered, and not there, or with another's content, or without an end; said to be sold to a partner who knows nothing of it, or to
+ * nobody at all; unsold although somebody bought it, or although nobody was asked who may have it; and what a partner had to get and
+ * did not.
+ */
+function findLost({ answered, final, requests, mails, partners }: Evidence): string[] {
+  const leads = new Map(final.leads.map((lead) => [lead.id, lead]));
+  const missing = answered.flatMap(({ leadId, number }) => {
+    if (leadId === null) return [];
+    const email = leads.get(leadId)?.email;
+    return email === emailOf(number) ? [] : [`${leadId} was answered for ${emailOf(number)} and is ${email}`];
+  });
+  const states = new Map<string, Set<string>>();
+  for (const { leadId, state } of final.deliveries) {
+    const ofLead = states.get(leadId) ?? new Set<string>();
+    states.set(leadId, ofLead.add(state));
+  }
+  const badlyEnded = final.leads.flatMap(({ id, state }) => {
+    const has = (one: string) => states.get(id)?.has(one) ?? false;
+    if (!finalStates.has(state)) return [`${id} ends as ${state}`];
+    if ((state === "sold") !== has("delivered"))
+      return [`${id} ends as ${state}, its deliveries as ${[...(states.get(id) ?? [])]}`];
+    // There is always a partner who takes whatever it gets.
+    return state === "unsold" && !has("uncertain") ? [`${id} is unsold although partners would take it`] : [];
+  });
   const has = takers(requests, mails);
   const unknown = final.deliveries
     .filter(({ state, leadId, partner }) => state === "delivered" && has.get(leadId)?.has(partner) !== true)
     .map(({ id, partner }) => `${partner} never took delivery ${id}`);
-  return [...missing, ...endless, ...unknown];
+  const short = partners.flatMap(({ name, mustGet }) => {
+    const got = new Set(requests.filter(({ partner }) => partner === name).map(({ leadId }) => leadId)).size;
+    return mustGet === undefined || got === mustGet ? [] : [`${name} got ${got} leads of ${mustGet}`];
+  });
+  return [...missing, ...badlyEnded, ...unknown, ...short];
 }
 
 /** Who has a lead: by lead, the partners, and the keys under which they took it. */
@@ -133,17 +160,33 @@ function findSoldTwice({ requests, mails, final, campaigns }: Evidence): string[
   });
 }
 
-/** One charge for each delivery that ended as delivered, and none for any other. */
-function findChargedWrongly({ final }: Evidence): string[] {
-  const charges = countBy(
-    final.charges.filter(({ kind }) => kind === "post"),
-    ({ deliveryId }) => deliveryId,
-  );
-  return final.deliveries.flatMap(({ id, state, partner }) => {
-    const due = state === "delivered" ? 1 : 0;
-    const charged = charges[id] ?? 0;
-    return charged === due ? [] : [`delivery ${id} to ${partner} is ${state} and was charged ${charged} times`];
+/**
+ * One charge of the right amount for each delivery that ended as delivered, and none for any other; and what partners have paid and
+ * promised is what they have bought and may have bought.
+ */
+function findChargedWrongly({ final, partners }: Evidence): string[] {
+  const prices = new Map(partners.map(({ name, priceMinor }) => [name, priceMinor]));
+  const charges = new Map<string, number[]>();
+  for (const { deliveryId, kind, amountMinor } of final.charges) {
+    charges.set(deliveryId, [...(charges.get(deliveryId) ?? []), kind === "post" ? amountMinor : -amountMinor]);
+  }
+  const byDelivery = final.deliveries.flatMap(({ id, state, partner }) => {
+    const due = state === "delivered" ? [prices.get(partner)] : [];
+    const charged = charges.get(id) ?? [];
+    return String(charged) === String(due)
+      ? []
+      : [`delivery ${id} to ${partner} is ${state} and was charged ${charged}`];
   });
+  const count = (partner: string, state: string) =>
+    final.deliveries.filter((delivery) => delivery.partner === partner && delivery.state === state).length;
+  const byPartner = final.accounts.flatMap(({ partner, paidMinor, reservedMinor }) => {
+    const price = prices.get(partner) ?? 0;
+    const due = [price * count(partner, "delivered"), price * count(partner, "uncertain")];
+    return String(due) === String([paidMinor, reservedMinor])
+      ? []
+      : [`${partner} has paid ${paidMinor} and promised ${reservedMinor} instead of ${due}`];
+  });
+  return [...byDelivery, ...byPartner];
 }
 
 /** By the receiver's record: how many leads a partner took beyond its limit, and beyond what its credit pays. */
@@ -204,9 +247,7 @@ function findOpen({ final, answered }: Evidence): string[] {
     .filter(({ leadId }) => leadId === null)
     .map(({ number }) => `lead ${number} was never answered`);
   const alerts = final.alertsOpen > 0 ? [`${final.alertsOpen} alerts are due`] : [];
-  const uncertain = final.deliveries.some(({ state }) => state === "uncertain");
-  const reserved = final.reservedMinor !== 0 && !uncertain ? [`${final.reservedMinor} is still reserved`] : [];
-  return [...open, ...unanswered, ...alerts, ...reserved];
+  return [...open, ...unanswered, ...alerts];
 }
 
 /** A request that was seen before is there because of what became of the one before it. */

@@ -34,7 +34,7 @@ const nights = [
 const stepMinutes = 5;
 const stepsPerNight = 36;
 
-/** Gives the partners with the instants at which they are open; throws when one that was open got nothing. */
+/** Gives the partners with the instants at which they are open, and how many leads each had to get. */
 export async function tryClockChanges(stage: Stage): Promise<readonly PartnerPlan[]> {
   const databaseUrl = await createDatabase(stage.postgres.databaseUrl);
   const read = readConfig({
@@ -131,6 +131,8 @@ async function addPartner(context: Context, organisationId: string, receiverPort
     dayLimit: 0,
     mix: {},
     open: [[opens ?? 0, closes ?? 0]],
+    // Those that came before it closed; the first of them waited for the opening.
+    mustGet: Math.ceil(((closes ?? 0) - Date.parse(`${one.night}T00:00:00Z`)) / (stepMinutes * 60_000)),
     document: {},
   };
   return { plan, campaignId: campaign.id };

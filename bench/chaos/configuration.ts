@@ -28,6 +28,8 @@ export interface PartnerPlan {
   /** How often it misbehaves: parts of one. The rest is good. */
   readonly mix: Partial<Record<Behaviour, number>>;
   readonly followRedirects?: boolean;
+  /** How many leads it has to get, no more and no fewer, where that can be said. */
+  readonly mustGet?: number;
   /** When requests may arrive, as instants in milliseconds; null: always. */
   open: readonly (readonly [fromMs: number, toMs: number])[] | null;
   readonly document: Readonly<Record<string, unknown>>;
@@ -44,8 +46,14 @@ export const campaigns: readonly CampaignPlan[] = [
   { name: "shared", saleLimit: 2, share: 0.2 },
 ];
 
-/** Longest time a request needs from the decision to send it to the partner's door, on a busy machine. */
-export const onTheWayMs = 2_000;
+/**
+ * Longest time from the decision to send to the partner's door on a machine that is very busy. Who ignores hours altogether sends
+ * for much longer than that after a partner has closed.
+ */
+export const onTheWayMs = 10_000;
+
+/** A made-up person for each number. */
+export const emailOf = (number: number): string => `person.${number}@example.com`;
 
 const minuteMs = 60_000;
 
@@ -60,9 +68,7 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
     mix: {},
     open: null,
   } as const;
-  // A zone whose clock is near noon, so that no day ends during the trial.
-  const hours = 12 - new Date(startMs).getUTCHours();
-  const noonZone = hours === 0 ? "Etc/GMT" : `Etc/GMT${hours > 0 ? "-" : "+"}${Math.abs(hours)}`;
+  const noon = noonZone(startMs);
   const closesAtMs = Math.ceil((startMs + 20_000) / minuteMs) * minuteMs;
   return [
     { ...plain, name: "plain", weight: 4, document: {} },
@@ -74,13 +80,13 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
         alerts: { leadReferredSms: true, leadReferredEmail: true },
       },
     },
-    { ...plain, name: "capped", dayLimit: Math.ceil(leads / 40), document: { timeZone: noonZone } },
+    { ...plain, name: "capped", dayLimit: Math.ceil(leads / 40), document: { timeZone: noon.name } },
     {
       ...plain,
       name: "capped-hold",
       weight: 1,
       dayLimit: Math.ceil(leads / 100),
-      document: { timeZone: noonZone, whenCapped: "hold", spreadSeconds: 0 },
+      document: { timeZone: noon.name, whenCapped: "hold", spreadSeconds: 0 },
     },
     { ...plain, name: "funded", creditMinor: 1000 * Math.ceil(leads / 40), document: {} },
     { ...plain, name: "rejecting", mix: { rejected: 0.5 }, document: {} },
@@ -94,7 +100,7 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
       ...plain,
       name: "closing",
       open: [[0, closesAtMs]],
-      document: { timeZone: "Asia/Kolkata", schedule: dayWindow("00:00", clockOf(closesAtMs)), whenClosed: "next" },
+      document: { timeZone: noon.name, schedule: dayWindow("00:00", noon.clockOf(closesAtMs)), whenClosed: "next" },
     },
     {
       ...plain,
@@ -102,8 +108,8 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
       weight: 1,
       open: [[closesAtMs, Number.POSITIVE_INFINITY]],
       document: {
-        timeZone: "Asia/Kolkata",
-        schedule: dayWindow(clockOf(closesAtMs), "24:00"),
+        timeZone: noon.name,
+        schedule: dayWindow(noon.clockOf(closesAtMs), "24:00"),
         whenClosed: "hold",
         spreadSeconds: 0,
       },
@@ -112,23 +118,17 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
   ];
 }
 
-/** Kolkata is five and a half hours ahead of UTC all year round. */
-const kolkataAheadMs = 330 * minuteMs;
-
 /**
- * The trial must not run across midnight in Kolkata (18:30 UTC): windows that are written as times of a day would then mean
- * another day's.
+ * A zone whose clocks show noon or a little later, and never change: whenever the trial is run no day ends during it, and no hour
+ * is skipped or doubled but where that is tried.
  */
-export function mustWait(startMs: number): number {
-  const dayMs = 1440 * minuteMs;
-  const sinceMidnightMs = (startMs + kolkataAheadMs) % dayMs;
-  if (sinceMidnightMs < 2 * minuteMs) return 2 * minuteMs - sinceMidnightMs;
-  const leftMs = dayMs - sinceMidnightMs;
-  return leftMs < 12 * minuteMs ? leftMs + 2 * minuteMs : 0;
-}
-
-function clockOf(atMs: number): string {
-  return new Date(atMs + kolkataAheadMs).toISOString().slice(11, 16);
+function noonZone(startMs: number) {
+  const hours = 12 - new Date(startMs).getUTCHours();
+  return {
+    // The names of these zones count hours behind, not ahead.
+    name: hours === 0 ? "Etc/GMT" : `Etc/GMT${hours > 0 ? "-" : "+"}${Math.abs(hours)}`,
+    clockOf: (atMs: number) => new Date(atMs + hours * 60 * minuteMs).toISOString().slice(11, 16),
+  };
 }
 
 function dayWindow(from: string, to: string): Record<string, unknown> {

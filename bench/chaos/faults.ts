@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Intake } from "./generator.ts";
 import type { Observer } from "./observer.ts";
 import { type Stage, workerCount } from "./stage.ts";
 
@@ -9,156 +10,230 @@ export interface Recovery {
   postgres: number | null;
 }
 
+/** One fault as it happened, and what shows that it did. */
+export interface Injection {
+  readonly what: string;
+  readonly evidence: string;
+}
+
 interface Fault {
   readonly atMs: number;
   readonly what: string;
-  run(): Promise<void>;
+  /** For so long after it no worker is killed, save those that are meant to fall into an outage. */
+  readonly quietMs: number;
+  /** Gives what shows that it happened. */
+  run(): Promise<string>;
 }
 
 export interface FaultsDone {
   readonly recovery: Recovery;
-  readonly told: readonly string[];
+  readonly injections: readonly Injection[];
 }
 
 const blackHoleMs = 4_000;
+
 /** Nothing else is broken for so long after a kill whose recovery is measured. */
-const quietMs = 15_500;
+const quietAfterKillMs = 12_000;
 
 /**
- * Breaks things while leads flow, for `durationMs`: what, when and whom, the seed decides. A kill has its recovery measured when
- * everything else has recovered and no other outage is near.
+ * Breaks things while leads flow, for `durationMs`: what, when and whom, the seed decides. Recovery is measured of two kills that
+ * are alone, and of each outage of PostgreSQL and Redis.
  */
 export async function breakThings(
   stage: Stage,
   observer: Observer,
+  intake: Intake,
   durationMs: number,
   workerKills: number,
   random: () => number,
 ): Promise<FaultsDone> {
   const recovery: Recovery = { worker: null, redis: null, postgres: null };
-  const told: string[] = [];
+  const injections: Injection[] = [];
   const startedAt = performance.now();
   const measurements: Promise<void>[] = [];
-  let recovering = 0;
-  const note = (kind: keyof Recovery, seconds: number) => {
-    recovery[kind] = Math.max(recovery[kind] ?? 0, Math.round(seconds * 10) / 10);
-  };
-  const measure = (kind: keyof Recovery, what: string, recovered: Promise<number>) => {
-    recovering += 1;
+  const measure: Measure = (kind, what, recovered) => {
     measurements.push(
       recovered.then((seconds) => {
-        recovering -= 1;
-        note(kind, seconds);
+        recovery[kind] = Math.max(recovery[kind] ?? 0, Math.round(seconds * 10) / 10);
         stage.log(`  … going on ${seconds.toFixed(1)} s after ${what}`);
       }),
     );
   };
-  const outage = (fraction: number, what: string, run: () => Promise<void>): Fault => ({
-    atMs: durationMs * (fraction + 0.02 * random()),
-    what,
-    run,
-  });
-  const outages = plan(stage, observer, outage, measure);
-  const kills = planKills(durationMs, workerKills, outages, random).map(({ atMs, index, isQuiet }) => ({
-    atMs,
-    what: `worker ${index + 1} is killed`,
-    run: async () => {
-      const inHand = isQuiet && recovering === 0 ? await whatIsUnderWay(observer) : null;
-      await stage.killWorker(index);
-      if (inHand !== null) measure("worker", `the kill of worker ${index + 1}`, goesOn(observer, inHand));
-    },
+  const outages = planOutages(stage, observer, intake, measure).map(({ at, ...fault }) => ({
+    ...fault,
+    atMs: durationMs * (at + 0.02 * random()),
   }));
-  const faults = [...outages, ...kills].sort((a, b) => a.atMs - b.atMs);
-  const running: Promise<void>[] = [];
-  for (const fault of faults) {
+  const kills = planKills(durationMs, workerKills, outages, random).map(
+    ({ atMs, index, isAlone }): Fault => ({
+      atMs,
+      what: "a worker is killed",
+      quietMs: 0,
+      run: async () => {
+        const inHand = isAlone ? await whatIsUnderWay(observer) : null;
+        await stage.killWorker(index);
+        if (inHand !== null) measure("worker", "the kill of a worker", goesOn(observer, inHand));
+        return "";
+      },
+    }),
+  );
+  const running: Promise<unknown>[] = [];
+  for (const fault of [...outages, ...kills].sort((a, b) => a.atMs - b.atMs)) {
     await sleep(Math.max(0, fault.atMs - (performance.now() - startedAt)));
-    const line = `${((performance.now() - startedAt) / 1000).toFixed(1).padStart(6)} s  ${fault.what}`;
-    stage.log(line);
-    told.push(line);
-    running.push(fault.run());
+    stage.log(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(6)} s  ${fault.what}`);
+    running.push(
+      fault.run().then((evidence) => {
+        if (evidence !== "") injections.push({ what: fault.what, evidence });
+      }),
+    );
   }
   await Promise.all(running);
   await Promise.all(measurements);
-  return { recovery, told };
+  return { recovery, injections };
 }
 
 type Measure = (kind: keyof Recovery, what: string, recovered: Promise<number>) => void;
 
-function plan(
-  stage: Stage,
-  observer: Observer,
-  outage: (fraction: number, what: string, run: () => Promise<void>) => Fault,
-  measure: Measure,
-): Fault[] {
+/** An outage, and at what part of the time it comes. */
+type PlannedOutage = Omit<Fault, "atMs"> & { readonly at: number };
+
+function planOutages(stage: Stage, observer: Observer, intake: Intake, measure: Measure): PlannedOutage[] {
   const { postgres, postgresPath, redisPath } = stage;
-  const faults = [
-    outage(0.1, "the mail server and the SMS service go down", async () => {
-      await stage.setMessages(false);
-      await sleep(8_000);
-      await stage.setMessages(true);
-    }),
-    outage(0.3, "an API is killed during intake", async () => stage.killApi(0, 1_000)),
-    outage(0.35, "PostgreSQL terminates all connections", async () => {
-      await observer
-        .query(
+  const seconds = `${blackHoleMs / 1000} s`;
+  const outages: PlannedOutage[] = [
+    {
+      at: 0.08,
+      what: "the mail server and the SMS service go down",
+      quietMs: 0,
+      async run() {
+        await stage.setMessages(false);
+        await sleep(8_000);
+        await stage.setMessages(true);
+        return "both away for 8 s";
+      },
+    },
+    {
+      at: 0.28,
+      what: "an API is killed during intake",
+      quietMs: 0,
+      async run() {
+        const waiting = intake.underWay[0] ?? 0;
+        await stage.killApi(0, 1_000);
+        return `${waiting} requests waited for its answer`;
+      },
+    },
+    {
+      at: 0.34,
+      what: "PostgreSQL ends all connections",
+      quietMs: 6_000,
+      async run() {
+        const rows = await observer.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
-        )
-        .catch(() => undefined);
-      measure("postgres", "PostgreSQL ended its connections", flowsAgain(observer));
-    }),
-    outage(0.52, "PostgreSQL is restarted in immediate mode", async () => {
-      const { pid } = postgres;
-      process.kill(pid, "SIGQUIT");
-      while (postgres.pid === pid) await sleep(50);
-      measure("postgres", "PostgreSQL was back", flowsAgain(observer));
-    }),
-    outage(0.6, `the disk of the workers' temporary folder is ${stage.fullDisk}`, async () => {
-      await stage.setDiskFull(true);
-      await sleep(10_000);
-      await stage.setDiskFull(false);
-    }),
-    outage(0.66, `the path to PostgreSQL is a black hole for ${blackHoleMs / 1000} s`, async () => {
-      postgresPath.blackHole();
-      await sleep(blackHoleMs);
-      postgresPath.mend();
-      measure("postgres", "the path to PostgreSQL was back", flowsAgain(observer));
-    }),
+        );
+        measure("postgres", "PostgreSQL ended its connections", flowsAgain(observer));
+        return `${rows.length} connections ended`;
+      },
+    },
+    {
+      at: 0.54,
+      what: "PostgreSQL is restarted in immediate mode",
+      quietMs: 10_000,
+      async run() {
+        const { pid } = postgres;
+        process.kill(pid, "SIGQUIT");
+        while (postgres.pid === pid) await sleep(50);
+        measure("postgres", "PostgreSQL was back", flowsAgain(observer));
+        const replayed = (await stage.postgresLog()).split("not properly shut down").length - 1;
+        return `process ${pid} became ${postgres.pid}; its log says ${replayed} × "not properly shut down"`;
+      },
+    },
+    {
+      at: 0.62,
+      what: `the disk of the workers' temporary folder is ${stage.fullDisk}`,
+      quietMs: 0,
+      async run() {
+        const refused = await stage.setDiskFull(true);
+        await sleep(8_000);
+        await stage.setDiskFull(false);
+        return `${refused} of ${workerCount} workers could write nothing there, for 8 s`;
+      },
+    },
+    {
+      at: 0.72,
+      what: `the path to PostgreSQL is a black hole for ${seconds}`,
+      quietMs: 14_000,
+      async run() {
+        const silent = postgresPath.blackHole();
+        await sleep(blackHoleMs);
+        postgresPath.mend();
+        measure("postgres", "the path to PostgreSQL was back", flowsAgain(observer));
+        return `${silent} connections went silent`;
+      },
+    },
   ];
-  if (redisPath !== null) {
-    faults.push(
-      outage(0.4, `the path to Redis is a black hole for ${blackHoleMs / 1000} s`, async () => {
-        redisPath.blackHole();
+  if (redisPath === null) return outages;
+  return [
+    ...outages,
+    {
+      at: 0.4,
+      what: `the path to Redis is a black hole for ${seconds}`,
+      quietMs: 8_000,
+      async run() {
+        const silent = redisPath.blackHole();
         await sleep(blackHoleMs);
         redisPath.mend();
         measure("redis", "the path to Redis was back", flowsAgain(observer));
-      }),
-      outage(0.48, "Redis is killed, and comes back empty", async () => {
-        await stage.emptyRedis(1_500);
+        return `${silent} connections went silent`;
+      },
+    },
+    {
+      at: 0.48,
+      what: "Redis is killed, and comes back empty",
+      quietMs: 4_000,
+      async run() {
+        await stage.killRedis(1_500);
         measure("redis", "Redis was back", flowsAgain(observer));
-      }),
-    );
-  }
-  return faults;
+        return "away for 1.5 s; it keeps no file";
+      },
+    },
+    {
+      at: 0.68,
+      what: "Redis is emptied while it runs",
+      quietMs: 0,
+      async run() {
+        const keys = await stage.emptyRedis();
+        measure("redis", "Redis was emptied", flowsAgain(observer));
+        return `${keys} keys lost`;
+      },
+    },
+  ];
 }
 
 interface Kill {
   readonly atMs: number;
   readonly index: number;
-  readonly isQuiet: boolean;
+  /** Nothing else is broken near it: its recovery is measured. */
+  readonly isAlone: boolean;
 }
 
-/** One at the beginning and one near the end are alone; the others come when they come. */
+/**
+ * The first and the last are alone. Every third of the others comes when it comes, into an outage too; the others keep away from
+ * outages whose recovery is measured.
+ */
 function planKills(durationMs: number, count: number, outages: readonly Fault[], random: () => number): Kill[] {
-  const alone = [0.03, 0.9].map((fraction) => durationMs * fraction);
-  const others = Array.from({ length: Math.max(0, count - alone.length) }, () => durationMs * (0.28 + 0.55 * random()));
-  return [...alone, ...others].map((atMs) => ({
-    atMs,
-    index: Math.floor(random() * workerCount),
-    // Mail and temporary folders hold nobody up.
-    isQuiet: !outages.some(
-      (fault) => !/mail|temporary/.test(fault.what) && fault.atMs > atMs - 8_000 && fault.atMs < atMs + quietMs,
-    ),
-  }));
+  const kill = (atMs: number, isAlone: boolean) => ({ atMs, index: Math.floor(random() * workerCount), isAlone });
+  const first = 0.02 * durationMs;
+  const last = 0.97 * durationMs;
+  const [from, to] = [Math.min(first + quietAfterKillMs, 0.25 * durationMs), last - 0.05 * durationMs];
+  const isQuiet = (atMs: number) =>
+    outages.some((outage) => atMs > outage.atMs - 1_000 && atMs < outage.atMs + outage.quietMs);
+  const others = Array.from({ length: Math.max(0, count - 2) }, (_, number) => {
+    let atMs = from + (to - from) * random();
+    for (let tries = 0; number % 3 > 0 && isQuiet(atMs) && tries < 100; tries += 1) {
+      atMs = from + (to - from) * random();
+    }
+    return kill(atMs, false);
+  });
+  return [kill(first, true), ...others, kill(last, true)].slice(0, Math.max(1, count));
 }
 
 interface UnderWay {
@@ -192,20 +267,26 @@ async function goesOn(observer: Observer, { atMs, deliveries, leads }: UnderWay)
   });
 }
 
-/** Seconds until a lead has been sent since now and none waits to be routed for more than a second. */
+/** Seconds from now until all that is under way now has gone on, and a lead that came later has been sent. */
 async function flowsAgain(observer: Observer): Promise<number> {
   const since = new Date();
-  return poll(performance.now(), async () => {
+  const atMs = performance.now();
+  let underWay: UnderWay | null = null;
+  while (underWay === null && performance.now() - atMs < longestRecoveryMs) {
+    underWay = await whatIsUnderWay(observer).catch(() => null);
+    if (underWay === null) await sleep(100);
+  }
+  await goesOn(observer, { deliveries: [], leads: [], ...underWay, atMs });
+  return poll(atMs, async () => {
     const [row] = await observer.query<{ flows: boolean }>(
-      `select exists (select from deliveries where attempt_count > 0 and created_at > $1)
-        and not exists (select from leads where state = 'received' and due_at < now() - interval '1 s') as flows`,
+      "select exists (select from deliveries where attempt_count > 0 and created_at > $1) as flows",
       [since],
     );
     return row?.flows === true;
   });
 }
 
-const longestRecoveryMs = 45_000;
+const longestRecoveryMs = 60_000;
 
 async function poll(sinceMs: number, isDone: () => Promise<boolean>): Promise<number> {
   while (performance.now() - sinceMs < longestRecoveryMs) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { z } from "zod";
+import { emailOf } from "./configuration.ts";
 import type { SetUp } from "./set-up.ts";
 
 /** One lead that the generator sent, and what it was told. */
@@ -17,8 +18,16 @@ export interface AnsweredLead {
   readonly contradicted: boolean;
 }
 
+/** What the generator is doing, for who looks at it meanwhile. */
+export interface Intake {
+  sent: number;
+  answered: number;
+  /** Requests that wait for an answer, of each API. */
+  readonly underWay: number[];
+}
+
 const answerSchema = z.object({ status: z.string(), leadId: z.string() });
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 
 /**
  * Sends `leads` leads at a steady rate to both APIs in turn, each with an Idempotency-Key. What is not answered with a 2xx in
@@ -31,6 +40,7 @@ export async function generate(
   leads: number,
   perSecond: number,
   random: () => number,
+  intake: Intake,
 ): Promise<readonly AnsweredLead[]> {
   const agent = new Agent({ connections: 64 });
   const startedAt = performance.now();
@@ -42,9 +52,20 @@ export async function generate(
     const campaign = campaigns[isShared ? 1 : 0];
     if (campaign === undefined) throw new Error("The trial has two campaigns.");
     const again = random() < 0.02;
-    const send = async (attempt: number) =>
-      post(agent, `${apis[(number + attempt) % apis.length]}${campaign.intakePath}`, number);
-    sending.push(sendUntilAnswered(number, campaign.plan.name, send, again));
+    const send = async (attempt: number) => {
+      const api = (number + attempt) % apis.length;
+      intake.underWay[api] = (intake.underWay[api] ?? 0) + 1;
+      const answer = await post(agent, `${apis[api]}${campaign.intakePath}`, number);
+      intake.underWay[api] -= 1;
+      return answer;
+    };
+    intake.sent += 1;
+    sending.push(
+      sendUntilAnswered(number, campaign.plan.name, send, again).then((lead) => {
+        intake.answered += 1;
+        return lead;
+      }),
+    );
   }
   const answered = await Promise.all(sending);
   await agent.destroy();
@@ -75,14 +96,13 @@ async function sendUntilAnswered(
   }
 }
 
-/** A made-up person, a different one for each number. */
 async function post(agent: Agent, url: string, number: number): Promise<Answer | null> {
   try {
     const response = await request(url, {
       dispatcher: agent,
       method: "POST",
       headers: { "content-type": "application/json", "idempotency-key": `chaos-${number}` },
-      body: JSON.stringify({ first_name: `Person ${number}`, email: `person.${number}@example.com` }),
+      body: JSON.stringify({ first_name: `Person ${number}`, email: emailOf(number) }),
       signal: AbortSignal.timeout(5_000),
     });
     const body: unknown = await response.body.json();

@@ -1,31 +1,44 @@
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 /**
- * A TCP proxy whose path can be made a black hole: what was connected stays open on both sides and nothing passes any more,
+ * A TCP proxy that keeps its port whatever becomes of the server behind it, and whose path can be made a black hole: what was connected stays open on both sides and nothing passes any more,
  * for ever; new connections are taken and get no answer. After `mend`, new connections pass. That is what a lost route, a
  * pulled cable or a firewall that forgets looks like: no end, no reset, no error.
  */
 export interface HalfOpenProxy {
   readonly port: number;
-  blackHole(): void;
+  /** Where new connections lead from now on; null: nowhere, they are reset, as where no server listens. */
+  leadTo(targetPort: number | null): void;
+  /** Gives how many connections have gone silent. */
+  blackHole(): number;
   mend(): void;
   close(): Promise<void>;
 }
 
-export async function openHalfOpenProxy(targetPort: number): Promise<HalfOpenProxy> {
+export async function openHalfOpenProxy(firstPort: number | null): Promise<HalfOpenProxy> {
   const pairs = new Set<Pair>();
+  let targetPort = firstPort;
   let isBlackHole = false;
   const server = createServer((client) => {
-    pairs.add(openPair(client, isBlackHole ? null : targetPort));
+    if (!isBlackHole && targetPort === null) {
+      client.resetAndDestroy();
+      return;
+    }
+    const pair = openPair(client, isBlackHole ? null : targetPort, () => pairs.delete(pair));
+    pairs.add(pair);
   });
   await new Promise<void>((resolve) => {
     server.listen(0, "127.0.0.1", resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,
+    leadTo(port) {
+      targetPort = port;
+    },
     blackHole() {
       isBlackHole = true;
       for (const pair of pairs) pair.silence();
+      return pairs.size;
     },
     mend() {
       isBlackHole = false;
@@ -44,12 +57,13 @@ interface Pair {
   destroy(): void;
 }
 
-function openPair(client: Socket, targetPort: number | null): Pair {
+function openPair(client: Socket, targetPort: number | null, onOver: () => void): Pair {
   client.setNoDelay(true);
   client.on("error", () => undefined);
   if (targetPort === null) {
     // Bytes are taken and go nowhere.
     client.resume();
+    client.once("close", onOver);
     return { silence: () => undefined, destroy: () => client.destroy() };
   }
   const target = connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
@@ -63,6 +77,7 @@ function openPair(client: Socket, targetPort: number | null): Pair {
   });
   target.once("close", () => {
     if (!isSilent) client.destroy();
+    onOver();
   });
   return {
     silence() {

@@ -1,12 +1,13 @@
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { SMTPServer } from "smtp-server";
 
 /**
- * A mail server and an SMS service: a process of its own, so that both can be down. `messages.ts RECORD SMTP_PORT SMS_PORT`
- * appends each message to the file RECORD before it answers. Prints `ready`.
+ * A mail server and an SMS service: a process of its own, so that both can be down. `messages.ts RECORD` appends each message to the
+ * file RECORD before it answers. Prints `ready {smtpPort, smsPort}`.
  */
-const [recordFile = "", smtpPort = "0", smsPort = "0"] = process.argv.slice(2);
+const [recordFile = ""] = process.argv.slice(2);
 let count = 0;
 
 const smtp = new SMTPServer({
@@ -47,6 +48,12 @@ function record(line: object): void {
   appendFileSync(recordFile, `${JSON.stringify(line)}\n`);
 }
 
-smtp.listen(Number(smtpPort), "127.0.0.1", () =>
-  sms.listen(Number(smsPort), "127.0.0.1", () => process.stdout.write("ready\n")),
+const listening = smtp.listen(0, "127.0.0.1", () =>
+  sms.listen(0, "127.0.0.1", () => {
+    const [{ port: smtpPort }, { port: smsPort }] = [listening, sms].map((one) => one.address() as AddressInfo) as [
+      AddressInfo,
+      AddressInfo,
+    ];
+    process.stdout.write(`ready ${JSON.stringify({ smtpPort, smsPort })}\n`);
+  }),
 );

@@ -16,6 +16,8 @@ const taken = new Set<string>();
 const seen = new Map<string, number>();
 let count = 0;
 let clock: string | undefined;
+/** Others live in the present, even while the trial sets a time. */
+const isOfSetTime = (partner: string) => partner.startsWith("clock-");
 
 const lateMs = 1_600;
 const flood = Buffer.alloc(10 * 2 ** 20, " ");
@@ -64,7 +66,7 @@ function receive(request: IncomingMessage, response: ServerResponse, body: Buffe
     body: createHash("sha256").update(body).digest("hex"),
     answered,
     taken: taken.has(key),
-    ...(clock === undefined ? {} : { clock }),
+    ...(clock !== undefined && isOfSetTime(partner) ? { clock } : {}),
   };
   appendFileSync(recordFile, `${JSON.stringify(line)}\n`);
   answer(response, answered, `R${count}`);

@@ -1,16 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { Redis } from "ioredis";
 import { z } from "zod";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
-import { freePort } from "../../src/db/embedded-postgres-server.ts";
 import { startProcess, startTypeScript, type TestProcess } from "../../test/helpers/process.ts";
 import { reapProcess, releaseProcess } from "../../test/helpers/reaper.ts";
 import { type RedisServer, startRedisServer } from "../../test/helpers/redis.ts";
 import { planPartners } from "./configuration.ts";
 import { type HalfOpenProxy, openHalfOpenProxy } from "./half-open-proxy.ts";
 
-/** All that runs during a trial. Everything goes through proxies: the processes know no other way to PostgreSQL and Redis. */
+/** All that runs during a trial. The processes know PostgreSQL, Redis, mail and SMS only through proxies. */
 export interface Stage {
   readonly backend: Backend;
   readonly postgres: EmbeddedPostgres;
@@ -20,18 +20,26 @@ export interface Stage {
   readonly recordFile: string;
   readonly messagesFile: string;
   readonly apiKey: string;
-  /** The addresses of the two APIs; they keep their ports when they are killed and started again. */
+  /** The addresses of the two APIs. One that was killed comes back at another. */
   readonly apis: readonly string[];
   /** What a full disk is here. */
   readonly fullDisk: string;
-  setDiskFull(isFull: boolean): Promise<void>;
+  /** Gives how many workers cannot write to their temporary folder. */
+  setDiskFull(isFull: boolean): Promise<number>;
   readonly log: (text: string) => void;
-  /** Kills with -9; another is started at once by whoever watches over it, here the trial. */
-  killWorker(index: number): Promise<void>;
+  /**
+   * Kills one with -9: this, or the next that is ready, for one that only starts has nothing to lose. Another is started at once, by
+   * whoever watches over it, here the trial.
+   */
+  killWorker(wanted: number): Promise<void>;
   killApi(index: number, downMs: number): Promise<void>;
   /** Ends with -9, stays away for so long, and comes back with nothing in it. */
-  emptyRedis(downMs: number): Promise<void>;
+  killRedis(downMs: number): Promise<void>;
+  /** Empties it while it runs. Gives how many keys are lost. */
+  emptyRedis(): Promise<number>;
   setMessages(running: boolean): Promise<void>;
+  /** What PostgreSQL wrote so far. */
+  postgresLog(): Promise<string>;
   /** What the processes wrote so far. */
   output(): string;
   stop(): Promise<void>;
@@ -39,6 +47,10 @@ export interface Stage {
 
 export type Backend = "postgres" | "redis";
 export const workerCount = 4;
+const apiCount = 2;
+
+/** A machine that is very busy may need so long to start a process. */
+const startLimitMs = 180_000;
 
 /** The disk that the workers' temporary folder is on. */
 interface TemporaryFolder {
@@ -46,8 +58,9 @@ interface TemporaryFolder {
   readonly how: string;
   /** What a worker's command line begins with. */
   readonly command: readonly string[];
-  fill(pids: readonly number[]): Promise<void>;
-  empty(pids: readonly number[]): Promise<void>;
+  /** Both give how many of these processes cannot write there now. */
+  fill(pids: readonly number[]): Promise<number>;
+  empty(pids: readonly number[]): Promise<number>;
 }
 
 const sleep = async (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -99,12 +112,15 @@ async function open(
 
   let redis: RedisServer | null = null;
   let redisPath: HalfOpenProxy | null = null;
-  const redisPort = await freePort();
+  const startRedis = async () => {
+    redis = await startRedisServer(folder, { appendOnly: false });
+    redisPath?.leadTo(Number(new URL(redis.url).port));
+  };
   if (backend === "redis") {
-    redis = await startRedisServer(folder, { port: redisPort, appendOnly: false });
-    opened.push(async () => redis?.process.end("SIGKILL"));
-    redisPath = await openHalfOpenProxy(redisPort);
+    redisPath = await openHalfOpenProxy(null);
     opened.push(redisPath.close);
+    await startRedis();
+    opened.push(async () => redis?.process.end("SIGKILL"));
   }
 
   const temporaryFolder = await openTemporaryFolder(path.join(folder, "worker-tmp"));
@@ -116,19 +132,25 @@ async function open(
   const mixes = Object.fromEntries(planPartners(1, 0).map(({ name, mix }) => [name, mix]));
   const receiver = startTypeScript("bench/chaos/receiver.ts", [recordFile, String(seed), JSON.stringify(mixes)]);
   opened.push(async () => receiver.end("SIGKILL"));
-  const [, ready = "{}"] = await receiver.waitFor(/^ready (.*)$/m);
+  const [, ready = "{}"] = await receiver.waitFor(/^ready (.*)$/m, startLimitMs);
   const { port: receiverPort } = z.object({ port: z.int(), forbiddenPort: z.int() }).parse(JSON.parse(ready));
 
-  const smtpPort = await freePort();
-  const smsPort = await freePort();
+  const smtpPath = await openHalfOpenProxy(null);
+  const smsPath = await openHalfOpenProxy(null);
+  opened.push(smtpPath.close, smsPath.close);
   let messages: TestProcess | null = null;
   const setMessages = async (running: boolean) => {
     if (!running) {
+      smtpPath.leadTo(null);
+      smsPath.leadTo(null);
       await messages?.end("SIGKILL");
       messages = null;
     } else if (messages === null) {
-      messages = startTypeScript("bench/chaos/messages.ts", [messagesFile, String(smtpPort), String(smsPort)]);
-      await messages.waitFor(/^ready$/m);
+      messages = startTypeScript("bench/chaos/messages.ts", [messagesFile]);
+      const [, ports = "{}"] = await messages.waitFor(/^ready (.*)$/m, startLimitMs);
+      const { smtpPort, smsPort } = z.object({ smtpPort: z.int(), smsPort: z.int() }).parse(JSON.parse(ports));
+      smtpPath.leadTo(smtpPort);
+      smsPath.leadTo(smsPort);
     }
   };
   await setMessages(true);
@@ -140,19 +162,19 @@ async function open(
     REDIS_URL: redisPath === null ? "" : `redis://127.0.0.1:${redisPath.port}`,
     HANDOFF_SECRET: "the chaos trial's own secret, 32 characters or more",
     HANDOFF_API_KEY: apiKey,
-    HANDOFF_ALLOW_HOSTS: `127.0.0.1:${receiverPort},127.0.0.1:${smtpPort},127.0.0.1:${smsPort}`,
+    HANDOFF_ALLOW_HOSTS: `127.0.0.1:${receiverPort},127.0.0.1:${smtpPath.port},127.0.0.1:${smsPath.port}`,
     HOST: "127.0.0.1",
     DATA_DIR: folder,
     INTAKE_RATE_PER_MINUTE: "0",
     DATABASE_POOL_SIZE: "10",
     LOG_LEVEL: "warn",
     SMTP_HOST: "127.0.0.1",
-    SMTP_PORT: String(smtpPort),
+    SMTP_PORT: String(smtpPath.port),
     SMTP_FROM: "Handoff <handoff@chaos.test>",
     TWILIO_ACCOUNT_SID: `AC${"0".repeat(32)}`,
     TWILIO_AUTH_TOKEN: "token",
     TWILIO_FROM: "+447700900000",
-    TWILIO_BASE_URL: `http://127.0.0.1:${smsPort}`,
+    TWILIO_BASE_URL: `http://127.0.0.1:${smsPath.port}`,
   };
   const processes: TestProcess[] = [];
   const handoff = (command: string, extra: Record<string, string> = {}, before: readonly string[] = []) => {
@@ -164,11 +186,10 @@ async function open(
   const migrated = handoff("migrate");
   if ((await migrated.ended) !== 0) throw new Error(`handoff migrate failed:\n${migrated.output()}`);
 
-  const apiPorts = [await freePort(), await freePort()];
-  const startApi = (port: number) => handoff("api", { PORT: String(port) });
+  const startApi = () => handoff("api", { PORT: "0" });
   const startWorker = () => handoff("worker", { TMPDIR: temporaryFolder.path }, temporaryFolder.command);
   const running = {
-    apis: apiPorts.map(startApi),
+    apis: Array.from({ length: apiCount }, startApi),
     workers: Array.from({ length: workerCount }, startWorker),
   };
   let isStopping = false;
@@ -176,8 +197,12 @@ async function open(
     isStopping = true;
     await Promise.all([...running.apis, ...running.workers].map(async (one) => one.end("SIGKILL")));
   });
-  await Promise.all(running.apis.map(async (api) => api.waitFor(/is ready/)));
-  await Promise.all(running.workers.map(async (worker) => worker.waitFor(/is ready/)));
+  const addressOf = async (api: TestProcess) => {
+    const [, port] = await api.waitFor(/API is ready at http:\/\/localhost:(\d+)/, startLimitMs);
+    return `http://127.0.0.1:${port}`;
+  };
+  const apis = await Promise.all(running.apis.map(addressOf));
+  await Promise.all(running.workers.map(async (worker) => worker.waitFor(/is ready/, startLimitMs)));
 
   return {
     backend,
@@ -188,28 +213,52 @@ async function open(
     recordFile,
     messagesFile,
     apiKey,
-    apis: apiPorts.map((port) => `http://127.0.0.1:${port}`),
+    apis,
     fullDisk: temporaryFolder.how,
     async setDiskFull(isFull) {
       const pids = running.workers.map(({ pid }) => pid);
-      await (isFull ? temporaryFolder.fill(pids) : temporaryFolder.empty(pids));
+      return isFull ? temporaryFolder.fill(pids) : temporaryFolder.empty(pids);
     },
     log,
-    async killWorker(index) {
-      await running.workers[index]?.end("SIGKILL");
+    async killWorker(wanted) {
+      const order = running.workers.map((_, place) => (wanted + place) % workerCount);
+      const index = order.find((place) => /is ready/.test(running.workers[place]?.output() ?? "")) ?? wanted;
+      const ended = running.workers[index]?.end("SIGKILL");
       if (!isStopping) running.workers[index] = startWorker();
+      await ended;
     },
     async killApi(index, downMs) {
       await running.apis[index]?.end("SIGKILL");
       await sleep(downMs);
-      const port = apiPorts[index];
-      if (!isStopping && port !== undefined) running.apis[index] = startApi(port);
+      if (isStopping) return;
+      const api = startApi();
+      running.apis[index] = api;
+      // Where it dies again before it is ready, the trial goes on with the other.
+      apis[index] = await addressOf(api).catch(() => apis[index] ?? "");
     },
-    async emptyRedis(downMs) {
+    async killRedis(downMs) {
+      redisPath?.leadTo(null);
       await redis?.process.end("SIGKILL");
       await sleep(downMs);
-      if (!isStopping) redis = await startRedisServer(folder, { port: redisPort, appendOnly: false });
+      if (!isStopping) await startRedis();
     },
+    async emptyRedis() {
+      for (;;) {
+        const client = new Redis(redis?.url ?? "", { retryStrategy: null, maxRetriesPerRequest: 0 });
+        client.on("error", () => undefined);
+        try {
+          const keys = await client.dbsize();
+          await client.flushall();
+          return keys;
+        } catch {
+          // It is away just now.
+          await sleep(500);
+        } finally {
+          client.disconnect();
+        }
+      }
+    },
+    postgresLog: async () => readFile(path.join(folder, "postgres", "server.log"), "utf8"),
     setMessages,
     output: () => processes.map((one) => one.output()).join("\n"),
     stop,
@@ -231,13 +280,26 @@ async function openTemporaryFolder(folder: string): Promise<TemporaryFolder> {
       how: "taken away (this user may not mount a small disk)",
       path: folder,
       command: [],
-      fill: async () => rm(folder, { recursive: true }),
-      empty: async () => void (await mkdir(folder, { recursive: true })),
+      async fill(pids) {
+        await rm(folder, { recursive: true });
+        return pids.length;
+      },
+      async empty() {
+        await mkdir(folder, { recursive: true });
+        return 0;
+      },
     };
   }
+  const inFolder = (pid: number, name: string) => `/proc/${pid}/root${folder}/${name}`;
   const eachFiller = async (pids: readonly number[], bytes: number) => {
-    for (const pid of pids)
-      await writeFile(`/proc/${pid}/root${folder}/filler`, Buffer.alloc(bytes)).catch(() => undefined);
+    let refused = 0;
+    for (const pid of pids) {
+      await writeFile(inFolder(pid, "filler"), Buffer.alloc(bytes)).catch(() => undefined);
+      const written = await writeFile(inFolder(pid, "page"), Buffer.alloc(4_096)).catch((error: unknown) => error);
+      if (written instanceof Error && "code" in written && written.code === "ENOSPC") refused += 1;
+      await rm(inFolder(pid, "page"), { force: true }).catch(() => undefined);
+    }
+    return refused;
   };
   return {
     how: "full (a tmpfs of 64 KiB)",

@@ -4,8 +4,8 @@ import { z } from "zod";
 import { check, type Evidence, type FinalState, type Verdict } from "./checker.ts";
 import { tryClockChanges } from "./clock-change.ts";
 import { behaviours, campaigns, type PartnerPlan, planPartners } from "./configuration.ts";
-import { breakThings, type Recovery } from "./faults.ts";
-import { type AnsweredLead, generate } from "./generator.ts";
+import { breakThings, type Injection, type Recovery } from "./faults.ts";
+import { type AnsweredLead, generate, type Intake } from "./generator.ts";
 import { type Observer, openObserver } from "./observer.ts";
 import { seeded } from "./random.ts";
 import type { ReceivedRequest } from "./record.ts";
@@ -16,7 +16,6 @@ export interface TrialSize {
   readonly leads: number;
   readonly perSecond: number;
   readonly workerKills: number;
-  readonly runOutMs: number;
 }
 
 export interface TrialResult {
@@ -24,30 +23,37 @@ export interface TrialResult {
   readonly verdict: Verdict;
   readonly recovery: Recovery;
   readonly outcomes: Readonly<Record<string, number>>;
+  /** What was broken, how often, and what shows it. */
+  readonly injected: readonly (readonly [what: string, times: number, evidence: string])[];
+  readonly seconds: number;
 }
 
 /** Lets leads flow through the stage while things break, lets everything run out, and has it checked. */
 export async function runTrial(
   stage: Stage,
-  { leads, perSecond, workerKills, runOutMs }: TrialSize,
+  { leads, perSecond, workerKills }: TrialSize,
   seed: number,
 ): Promise<TrialResult> {
+  const startedAt = performance.now();
   const observer = openObserver(stage.postgres.databaseUrl);
   try {
     const api = { base: stage.apis[1] ?? "", apiKey: stage.apiKey };
     const plans = planPartners(leads, Date.now());
     const made = await setUp(api, plans, stage.receiverPort);
     const durationMs = (leads * 1000) / perSecond;
+    const intake: Intake = { sent: 0, answered: 0, underWay: [] };
     stage.log(`${leads} leads flow for ${Math.round(durationMs / 1000)} s; meanwhile:`);
-    const clock = passTimeUntilStopped(observer, 2_000);
+    const clock = repeat(2_000, async () => observer.passTime({ endHolds: false }));
+    const progress = repeat(10_000, async () => stage.log(await describeProgress(observer, intake, leads)));
     const [answered, faults] = await Promise.all([
-      generate(stage.apis, made, leads, perSecond, seeded(seed)),
-      breakThings(stage, observer, durationMs, workerKills, seeded(seed + 1)),
+      generate(stage.apis, made, leads, perSecond, seeded(seed), intake),
+      breakThings(stage, observer, intake, durationMs, workerKills, seeded(seed + 1)),
     ]);
     await clock.stop();
     stage.log("Everything is let run out.");
     await openForGood(api, made, plans);
-    const outcomes = await runOut(observer, runOutMs);
+    const outcomes = await runOut(observer);
+    await progress.stop();
     stage.log("The hours of a clock change, in a process whose clock is set.");
     const clockPlans = await tryClockChanges(stage);
     const evidence = await collect(stage, observer, plans, clockPlans, made, answered);
@@ -56,27 +62,86 @@ export async function runTrial(
       verdict: check(evidence),
       recovery: faults.recovery,
       outcomes,
+      injected: await listInjected(observer, workerKills, faults.injections, evidence),
+      seconds: Math.round((performance.now() - startedAt) / 1000),
     };
   } finally {
     await observer.close();
   }
 }
 
-function passTimeUntilStopped(observer: Observer, everyMs: number) {
-  let isStopped = false;
-  const passing = (async () => {
-    while (!isStopped) {
-      await observer.passTime({ endHolds: false }).catch(() => undefined);
-      await sleep(everyMs);
+/** Does `work` again and again, `everyMs` after it ended, whether it went well or not. */
+function repeat(everyMs: number, work: () => Promise<unknown>) {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const running = (async () => {
+    while (!signal.aborted) {
+      await work().catch(() => undefined);
+      await sleep(everyMs, undefined, { signal }).catch(() => undefined);
     }
   })();
   return {
     async stop() {
-      isStopped = true;
-      await passing;
+      stopping.abort();
+      await running;
     },
   };
 }
+
+async function describeProgress(observer: Observer, intake: Intake, leads: number): Promise<string> {
+  const [row] = await observer.query<{ ended: number; waiting: number }>(
+    `select count(*) filter (where state in ('sold', 'unsold'))::integer as ended,
+      count(*) filter (where state in ('received', 'routing') and due_at <= now())::integer as waiting from leads`,
+  );
+  return `          ${intake.sent} of ${leads} leads sent, ${intake.answered} answered, ${row?.ended} ended, ${row?.waiting} wait for routing`;
+}
+
+/** Each kind of fault, how often it came, and what shows that it did: what the faults say, the receiver's record, the database. */
+async function listInjected(
+  observer: Observer,
+  workerKills: number,
+  injections: readonly Injection[],
+  { requests, answered, partners }: Evidence,
+): Promise<TrialResult["injected"]> {
+  const [row] = await observer.query<{ interrupted: number; alerts: number; mails: number }>(
+    `select (select count(*) from attempts where outcome = 'interrupted')::integer as interrupted,
+      (select count(*) from alerts where attempt_count > 1)::integer as alerts,
+      (select count(*) from deliveries d join attempts a on a.delivery_id = d.id
+        where a.channel = 'email' and a.outcome = 'retry')::integer as mails`,
+  );
+  const again = answered.filter(({ tries }) => tries > 1).length;
+  const answers = Object.keys(behaviours).filter((name) => name !== "good");
+  const ofPartners = answers.map((name) => {
+    const found = requests.filter((request) => request.answered === name);
+    const leads = new Set(found.map(({ leadId }) => leadId)).size;
+    return [`a partner ${answerWords[name] ?? name}`, found.length, `${leads} leads`] as const;
+  });
+  const clocks = partners.filter(({ mustGet }) => mustGet !== undefined).length;
+  const clockRequests = requests.filter(({ clock }) => clock !== undefined).length;
+  return [
+    ["a worker is killed -9", workerKills, `${row?.interrupted} attempts were interrupted`],
+    ...injections.map(({ what, evidence }) => [what, 1, evidence] as const),
+    ["an answer to the sender is lost", again, "leads sent again with the same key"],
+    [
+      "mail or SMS is tried again",
+      (row?.alerts ?? 0) + (row?.mails ?? 0),
+      `${row?.alerts} alerts, ${row?.mails} leads by mail`,
+    ],
+    ...ofPartners,
+    ["clocks change", 2, `${clocks} partners, ${clockRequests} requests`],
+  ];
+}
+
+const answerWords: Readonly<Record<string, string>> = {
+  rejected: "says no",
+  error: "answers 500",
+  busy: "answers 429 with Retry-After",
+  hang: "never answers",
+  late: "answers after the time-out, has taken the lead",
+  cut: "resets in the middle of the answer",
+  flood: "sends 10 MB",
+  redirect: "redirects to a private address",
+};
 
 /** The partner that closed is opened by its staff: what had to wait for tomorrow goes now. */
 async function openForGood(
@@ -91,20 +156,27 @@ async function openForGood(
   await ask(api, "PATCH", `/v1/partners/${id}`, { schedule: null });
 }
 
-/** Until nothing is under way any more, but no longer than `limitMs`; holds end half-way. */
-async function runOut(observer: Observer, limitMs: number): Promise<Readonly<Record<string, number>>> {
+/** As long as something happens a slow machine has its time; this long without anything, and nothing will. */
+const standstillMs = 90_000;
+
+/** Until nothing is under way any more, or nothing happens any more. Holds end after some seconds. */
+async function runOut(observer: Observer): Promise<Readonly<Record<string, number>>> {
   const startedAt = performance.now();
+  let seen = "";
+  let seenAt = startedAt;
   for (;;) {
-    const spentMs = performance.now() - startedAt;
-    await observer.passTime({ endHolds: spentMs > 12_000 }).catch(() => undefined);
+    await observer.passTime({ endHolds: performance.now() - startedAt > 6_000 }).catch(() => undefined);
     const [row] = await observer
-      .query<{ open: number }>(
+      .query<{ open: number; attempts: number }>(
         `select ((select count(*) from leads where state in ('received', 'routing', 'held'))
           + (select count(*) from deliveries where state in ('held', 'offered', 'sending'))
-          + (select count(*) from alerts where state = 'due'))::integer as open`,
+          + (select count(*) from alerts where state = 'due'))::integer as open,
+          (select count(*) from attempts)::integer as attempts`,
       )
-      .catch(() => [{ open: 1 }]);
-    if (row?.open === 0 || spentMs > limitMs) break;
+      .catch(() => []);
+    if (row?.open === 0 || performance.now() - seenAt > standstillMs) break;
+    const now = `${row?.open} ${row?.attempts}`;
+    if (row !== undefined && now !== seen) [seen, seenAt] = [now, performance.now()];
     await sleep(500);
   }
   const rows = await observer.query<{ state: string; count: number }>(
@@ -168,19 +240,20 @@ async function readFinal(observer: Observer, { partners, campaigns: made }: SetU
   const deliveries = await observer.query<{ id: string; leadId: string; partner: string; state: string }>(
     'select id, lead_id as "leadId", partner_id as partner, state from deliveries',
   );
-  const charges = await observer.query<{ deliveryId: string; leadId: string; kind: string }>(
-    `select delivery_id as "deliveryId", lead_id as "leadId", kind from transactions where kind in ('post', 'reverse')`,
+  const charges = await observer.query<{ deliveryId: string; kind: string; amountMinor: number }>(
+    `select t.delivery_id as "deliveryId", t.kind, coalesce(sum(e.amount_minor) filter (where e.amount_minor > 0), 0)::integer as "amountMinor"
+      from transactions t join entries e on e.transaction_id = t.id
+      where t.kind in ('post', 'reverse') group by t.id, t.delivery_id, t.kind`,
   );
-  const [sums] = await observer.query<{
-    entriesSum: number;
-    balancesWrong: number;
-    reservedMinor: number;
-    alertsOpen: number;
-  }>(
+  const accounts = await observer.query<{ partner: string; paidMinor: number; reservedMinor: number }>(
+    `select partner_id as partner, coalesce(sum(balance_minor) filter (where kind = 'revenue'), 0)::integer as "paidMinor",
+      coalesce(sum(balance_minor) filter (where kind = 'reserved'), 0)::integer as "reservedMinor"
+      from accounts where partner_id is not null group by partner_id`,
+  );
+  const [sums] = await observer.query<{ entriesSum: number; balancesWrong: number; alertsOpen: number }>(
     `select (select coalesce(sum(amount_minor), 0) from entries)::integer as "entriesSum",
       (select count(*) from accounts a where balance_minor <>
         (select coalesce(sum(amount_minor), 0) from entries e where e.account_id = a.id))::integer as "balancesWrong",
-      (select coalesce(sum(balance_minor), 0) from accounts where kind = 'reserved')::integer as "reservedMinor",
       (select count(*) from alerts where state = 'due')::integer as "alertsOpen"`,
   );
   if (sums === undefined) throw new Error("The database gave no sums.");
@@ -188,6 +261,7 @@ async function readFinal(observer: Observer, { partners, campaigns: made }: SetU
     leads: leads.map((lead) => ({ ...lead, campaign: campaignName.get(lead.campaign) ?? "" })),
     deliveries: deliveries.map((delivery) => ({ ...delivery, partner: partners.get(delivery.partner) ?? "" })),
     charges,
+    accounts: accounts.map((account) => ({ ...account, partner: partners.get(account.partner) ?? "" })),
     ...sums,
   };
 }

@@ -61,18 +61,25 @@ export async function startRedisServer(
   if (!program) {
     throw new Error("No redis-server in PATH.");
   }
-  const port = options.port ?? (await freePort());
-  const settings = {
-    bind: "127.0.0.1",
-    port: String(port),
-    dir: folder,
-    save: "",
-    appendonly: options.appendOnly ? "yes" : "no",
-    "maxmemory-policy": "noeviction",
-    databases: "4096",
-  };
-  const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
-  const server = startProcess(program, words);
-  await server.waitFor(/Ready to accept connections/);
-  return { url: `redis://127.0.0.1:${port}`, process: server };
+  for (;;) {
+    const port = options.port ?? (await freePort());
+    const settings = {
+      bind: "127.0.0.1",
+      port: String(port),
+      dir: folder,
+      save: "",
+      appendonly: options.appendOnly ? "yes" : "no",
+      "maxmemory-policy": "noeviction",
+      databases: "4096",
+    };
+    const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+    const server = startProcess(program, words);
+    try {
+      await server.waitFor(/Ready to accept connections/);
+      return { url: `redis://127.0.0.1:${port}`, process: server };
+    } catch (error) {
+      // Somebody else was given the port that was free a moment ago.
+      if (options.port !== undefined || !/Address already in use/.test(server.output())) throw error;
+    }
+  }
 }
