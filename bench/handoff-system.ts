@@ -4,7 +4,7 @@ import type pg from "pg";
 import { z } from "zod";
 import { freePort } from "../src/db/embedded-postgres-server.ts";
 import { projectRoot } from "../src/project-root.ts";
-import { createDatabase } from "./databases.ts";
+import { type BenchDatabase, createDatabase } from "./databases.ts";
 import type { Outcomes } from "./judge-run.ts";
 import { campaignDocument, type Mix, type MixName, partnerDocument } from "./mixes.ts";
 import { type Program, startProgram } from "./programs.ts";
@@ -40,18 +40,7 @@ export async function startHandoff(
   const database = await createDatabase(surroundings.serverUrl);
   const { name, admin } = database;
   const port = await freePort();
-  const env = {
-    ...environmentOf(surroundings, database.url),
-    PORT: String(port),
-    HOST: "127.0.0.1",
-    DATA_DIR: path.join(surroundings.folder, name),
-    QUEUE_PREFIX: name,
-    DEMO: "0",
-    HANDOFF_API_KEY: apiKey,
-    HANDOFF_SECRET: "bench-secret-that-is-only-used-here",
-    HANDOFF_ALLOW_HOSTS: surroundings.receiver,
-    INTAKE_RATE_PER_MINUTE: "0",
-  };
+  const env = handoffEnvironment(surroundings, database, port);
   await mkdir(env.DATA_DIR);
   const start = async (kind: string, word: string, readyWords: RegExp) => {
     const words = [...nodeOptions(kind), command, word];
@@ -99,6 +88,21 @@ export async function startHandoff(
       await Promise.all(programs.map(async (program) => program.stop()));
       await database.drop();
     },
+  };
+}
+
+function handoffEnvironment(surroundings: Surroundings, { name, url }: BenchDatabase, port: number) {
+  return {
+    ...environmentOf(surroundings, url),
+    PORT: String(port),
+    HOST: "127.0.0.1",
+    DATA_DIR: path.join(surroundings.folder, name),
+    QUEUE_PREFIX: name,
+    DEMO: "0",
+    HANDOFF_API_KEY: apiKey,
+    HANDOFF_SECRET: "bench-secret-that-is-only-used-here",
+    HANDOFF_ALLOW_HOSTS: surroundings.receiver,
+    INTAKE_RATE_PER_MINUTE: "0",
   };
 }
 

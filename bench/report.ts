@@ -144,6 +144,7 @@ export function summarise(results: readonly BackendResult[]): Record<string, unk
 
 function summariseMix(result: MixResult) {
   const [at100, at80Percent] = result.steady;
+  const fastest = at80Percent ?? at100;
   const { two } = result.handoff;
   const best = Object.values(result.handoff).map(({ acceptedPerSecond }) => acceptedPerSecond);
   return {
@@ -153,7 +154,8 @@ function summariseMix(result: MixResult) {
     ratio: round(ratioOf(result)),
     // From when a lead should have been sent to the request at the partner, at 100 leads/s.
     ...(at100 === undefined ? {} : millisecondsOf(at100.measured.latency)),
-    sql_per_lead: at80Percent === undefined ? null : round(at80Percent.statements.own + at80Percent.statements.queue),
+    // Of the product and its queue, at the upper pace.
+    sql_per_lead: fastest === undefined ? null : round(fastest.statements.own + fastest.statements.queue),
     ...(two === undefined ? {} : { cpu_s_per_1000_leads: rounded(two.processor), peak_mib: two.peakMemory }),
     bare_cpu_s_per_1000_leads: rounded(result.bare.processor),
     at_100_per_s: at100 === undefined ? null : summariseSteady(at100),

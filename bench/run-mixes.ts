@@ -1,6 +1,6 @@
 import { type Layout, startHandoff } from "./handoff-system.ts";
 import type { Measured } from "./measure.ts";
-import type { Mix } from "./mixes.ts";
+import { type Mix, mixNames } from "./mixes.ts";
 import { type MixResult, type Running, runFlatOut, runSteady, type SteadyRun } from "./runs.ts";
 import { type System, startBare } from "./systems.ts";
 
@@ -47,10 +47,12 @@ interface AllPaces {
   readonly steady: readonly SteadyRun[];
 }
 
+/** Flat out, at 100 leads/s and at 80 % of the top rate; the short run leaves the last to the first mix. */
 async function runAllPaces(running: Running, system: System, mix: Mix): Promise<AllPaces> {
   const flatOut = await runFlatOut(running, system, mix);
-  const upper = Math.max(1, Math.round(flatOut.settledPerSecond * 0.8));
+  const upper =
+    running.full || mix.name === mixNames[0] ? [Math.max(1, Math.round(flatOut.settledPerSecond * 0.8))] : [];
   const steady: SteadyRun[] = [];
-  for (const perSecond of [100, upper]) steady.push(await runSteady(running, system, mix, perSecond));
+  for (const perSecond of [100, ...upper]) steady.push(await runSteady(running, system, mix, perSecond));
   return { flatOut, steady };
 }

@@ -16,8 +16,8 @@ export interface Sizes {
 
 export const shortSizes: Sizes = {
   warmUpMs: 1_000,
-  flatOutMs: 2_500,
-  steadyMs: 2_500,
+  flatOutMs: 2_000,
+  steadyMs: 2_000,
   noOpJobs: { postgres: 1_000, redis: 10_000 },
 };
 export const fullSizes: Sizes = {

@@ -154,7 +154,10 @@ const fileLines = 400;
 const functionLines = 60;
 
 describe("things stay small", () => {
-  const product = code.filter((file) => isIn(file, "src", "queues", "workers", "demo"));
+  // The trials of chaos and hostility are lists of cases for the most part.
+  const kept = code.filter(
+    (file) => isIn(file, "src", "queues", "workers", "demo", "bench") && !isIn(file, "bench/chaos", "bench/hostile"),
+  );
 
   /** Those over the limit that are not listed or have grown, and those listed that are not over it any more. */
   function offences(
@@ -172,15 +175,13 @@ describe("things stay small", () => {
   }
 
   test(`no file is over ${fileLines} lines`, () => {
-    const lengths = product.map((file) => [file, read(file).split("\n").length - 1] as const);
+    const lengths = kept.map((file) => [file, read(file).split("\n").length - 1] as const);
     expect(offences(lengths, fileLines, longFiles)).toEqual([]);
   });
 
   test(`no function is over ${functionLines} lines`, async () => {
     const found = await Promise.all(
-      product.map(async (file) =>
-        (await functionsOf(file)).map(({ name, lines }) => [`${file} ${name}`, lines] as const),
-      ),
+      kept.map(async (file) => (await functionsOf(file)).map(({ name, lines }) => [`${file} ${name}`, lines] as const)),
     );
     expect(offences(found.flat(), functionLines, longFunctions)).toEqual([]);
   });
