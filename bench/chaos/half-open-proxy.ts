@@ -37,8 +37,7 @@ export async function openHalfOpenProxy(firstPort: number | null): Promise<HalfO
     },
     blackHole() {
       isBlackHole = true;
-      for (const pair of pairs) pair.silence();
-      return pairs.size;
+      return [...pairs].filter((pair) => pair.silence()).length;
     },
     mend() {
       isBlackHole = false;
@@ -53,7 +52,8 @@ export async function openHalfOpenProxy(firstPort: number | null): Promise<HalfO
 }
 
 interface Pair {
-  silence(): void;
+  /** Gives false where it was silent already. */
+  silence(): boolean;
   destroy(): void;
 }
 
@@ -64,7 +64,7 @@ function openPair(client: Socket, targetPort: number | null, onOver: () => void)
     // Bytes are taken and go nowhere.
     client.resume();
     client.once("close", onOver);
-    return { silence: () => undefined, destroy: () => client.destroy() };
+    return { silence: () => false, destroy: () => client.destroy() };
   }
   const target = connect({ port: targetPort, host: "127.0.0.1", noDelay: true });
   target.on("error", () => undefined);
@@ -81,11 +81,13 @@ function openPair(client: Socket, targetPort: number | null, onOver: () => void)
   });
   return {
     silence() {
+      if (isSilent) return false;
       isSilent = true;
       client.unpipe(target);
       target.unpipe(client);
       client.resume();
       target.resume();
+      return true;
     },
     destroy() {
       client.destroy();

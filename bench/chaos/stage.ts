@@ -91,7 +91,7 @@ async function open(
   opened: (() => Promise<unknown>)[],
   stop: () => Promise<void>,
 ): Promise<Stage> {
-  const postgres = await startEmbeddedPostgres({ dataDirectory: folder, log });
+  const postgres = await startPostgres(folder, log);
   opened.push(async () => postgres.stop());
   let reapedPid = postgres.pid;
   reapProcess(reapedPid, "SIGINT");
@@ -263,6 +263,17 @@ async function open(
     output: () => processes.map((one) => one.output()).join("\n"),
     stop,
   };
+}
+
+/** Somebody else may have been given the port that was free a moment before. */
+async function startPostgres(folder: string, log: (text: string) => void): Promise<EmbeddedPostgres> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await startEmbeddedPostgres({ dataDirectory: folder, log });
+    } catch (error) {
+      if (tries === 3) throw error;
+    }
+  }
 }
 
 /** Mounts a small disk that only the program after it sees, and that ends with it. */

@@ -29,9 +29,10 @@ export type Role = "application" | "owner" | "queue";
 
 /**
  * What PostgreSQL is told about sessions whose client has gone without a word: one that left a transaction open lets go of what it
- * locked after 5 s, and ends; any other ends after a minute. Ours are closed when idle for 10 s, and listeners are heard of sooner.
+ * locked after 5 s, and ends; any other ends after 30 s, so that they do not use up its connections. Ours are closed when idle for
+ * 10 s, and listeners say something every 15 s.
  */
-const forsaken = "-c idle_in_transaction_session_timeout=5s -c idle_session_timeout=1min";
+const forsaken = "-c idle_in_transaction_session_timeout=5s -c idle_session_timeout=30s";
 
 const optionsOf = {
   application: `-c role=handoff_app ${forsaken}`,

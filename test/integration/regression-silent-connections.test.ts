@@ -142,7 +142,7 @@ test.each(["application", "queue"] as const)(
     );
     expect(rows).toEqual([
       { name: "idle_in_transaction_session_timeout", value: "5000ms" },
-      { name: "idle_session_timeout", value: "60000ms" },
+      { name: "idle_session_timeout", value: "30000ms" },
     ]);
   },
 );
