@@ -1,5 +1,6 @@
-import { CamelCasePlugin, Kysely, PostgresDialect, sql } from "kysely";
+import { CamelCasePlugin, CompiledQuery, type DatabaseConnection, Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
+import { preparing } from "./prepared-statements.ts";
 import { breakSilentConnections, usualPatience } from "./silent-connections.ts";
 import type { Tables } from "./tables.ts";
 
@@ -34,6 +35,12 @@ export type Role = "application" | "owner" | "queue";
  */
 const forsaken = "-c idle_in_transaction_session_timeout=5s -c idle_session_timeout=30s";
 
+/**
+ * A prepared statement keeps its plan, and one that was made for a young table is bad for a grown one until PostgreSQL has
+ * looked at it again (autovacuum, once a minute). With a new connection every statement is planned anew.
+ */
+const lifetimeSeconds = 60;
+
 const optionsOf = {
   application: `-c role=handoff_app ${forsaken}`,
   owner: "",
@@ -47,6 +54,7 @@ export function createPool(databaseUrl: string, role: Role, size: number): pg.Po
     types,
     keepAlive: true,
     connectionTimeoutMillis: 5_000,
+    ...(role === "queue" ? {} : { pipeline: true, maxLifetimeSeconds: lifetimeSeconds }),
     options: optionsOf[role],
     ...(role === "application" ? { verify: requireRole } : {}),
   });
@@ -73,37 +81,100 @@ function requireRole(client: pg.ClientBase, done: (error?: Error) => void): void
     );
 }
 
+const plugins = [new CamelCasePlugin({ maintainNestedObjectKeys: true })];
+
 export function openDatabase(pool: pg.Pool): Database {
-  return new Kysely<Tables>({
-    dialect: new PostgresDialect({ pool }),
-    plugins: [new CamelCasePlugin({ maintainNestedObjectKeys: true })],
-  });
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: preparing(pool) }), plugins });
 }
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** Sends the transaction's last statement, and `commit` right behind it; resolves once both are done. */
+export type Last = <T>(statement: () => Promise<T>) => Promise<T>;
+
 /**
- * Runs `work` in one transaction that sees and writes one organisation's rows only. Commits when `work` resolves,
- * rolls back when it throws. The organisation travels in the same round trip as `begin`.
+ * Runs `work` in one transaction that sees and writes one organisation's rows only. Commits when `work` resolves, rolls
+ * back when it throws.
+ *
+ * Statements that are started together share a round trip; they run in the order in which they were started. So does
+ * `begin` with the first, and, where `work` says which is the last, `commit` with that.
  */
 export async function inOrganisation<T>(
   database: Database,
   organisationId: string,
-  work: (transaction: Database) => Promise<T>,
+  work: (transaction: Database, last: Last) => Promise<T>,
 ): Promise<T> {
   if (!uuidPattern.test(organisationId)) throw new Error(`Not an organisation id: ${organisationId}`);
-  return database.connection().execute(async (connection) => {
-    await sql.raw(`begin; set local handoff.organisation_id = '${organisationId}'`).execute(connection);
+  return database.getExecutor().provideConnection(async (connection) => {
+    const transaction = new Transaction(database, connection, organisationId);
     try {
-      const result = await work(connection);
-      await sql.raw("commit").execute(connection);
+      const result = await work(transaction.database, (statement) => transaction.last(statement));
+      await transaction.commit();
       return result;
     } catch (error) {
-      await sql
-        .raw("rollback")
-        .execute(connection)
-        .catch(() => undefined);
+      await transaction.rollback();
       throw error;
     }
   });
+}
+
+/** What a Kysely of one connection needs and never uses: it is given its connection. */
+const lent = new PostgresDialect({
+  pool: async () => {
+    throw new Error("A transaction has the one connection that it was given.");
+  },
+});
+const lentParts = { config: { dialect: lent }, dialect: lent, driver: lent.createDriver() };
+
+class Transaction {
+  readonly database: Database;
+  readonly #connection: DatabaseConnection;
+  readonly #begun: Promise<unknown>;
+  #ended: Promise<unknown> | null = null;
+  #statements = 0;
+
+  constructor(database: Database, connection: DatabaseConnection, organisationId: string) {
+    this.#connection = connection;
+    this.#begun = this.#send(`begin; set local handoff.organisation_id = '${organisationId}'`);
+    // Unlike Kysely's own provider this one lets statements go out before the earlier ones have been answered.
+    const executor = database.getExecutor().withConnectionProvider({
+      provideConnection: async (consumer) => {
+        if (this.#ended !== null) throw new Error("A statement came after the end of its transaction.");
+        this.#statements += 1;
+        return consumer(connection);
+      },
+    });
+    this.database = new Kysely<Tables>({ ...lentParts, executor });
+  }
+
+  async last<T>(statement: () => Promise<T>): Promise<T> {
+    const before = this.#statements;
+    const answer = statement();
+    if (this.#statements !== before + 1) {
+      await answer.catch(() => undefined);
+      throw new Error("The last of a transaction is one statement, started at once.");
+    }
+    const committed = this.commit();
+    // A statement that failed makes the commit a rollback, without an error of its own.
+    const [result] = await Promise.all([answer, committed]);
+    return result;
+  }
+
+  async commit(): Promise<void> {
+    this.#ended ??= this.#send("commit");
+    await Promise.all([this.#begun, this.#ended]);
+  }
+
+  async rollback(): Promise<void> {
+    // From here on a statement that another branch of the work still starts is refused.
+    this.#ended ??= this.#send("rollback");
+    await Promise.allSettled([this.#begun, this.#ended]);
+  }
+
+  #send(text: string): Promise<unknown> {
+    const sent = this.#connection.executeQuery(CompiledQuery.raw(text));
+    // Whoever waits for it hears of its failure; nobody has to.
+    sent.catch(() => undefined);
+    return sent;
+  }
 }

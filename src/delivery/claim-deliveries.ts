@@ -2,7 +2,6 @@ import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import type { LeadFields } from "../db/tables.ts";
 import type { Lease } from "./lease.ts";
-import { leaseMs } from "./lease.ts";
 
 /** A delivery in hand, with all that rendering its request takes. */
 export interface ClaimedDelivery {
@@ -33,7 +32,7 @@ export interface ClaimedDelivery {
 
 /**
  * Takes up to `limit` deliveries of a partner that are due, oldest first. Each bears the lease's token from now on: only
- * its holder may settle it. One that is found with an attempt under way was left by a worker that died: the attempt is
+ * its holder may settle it. They stay due, for whoever has the lease next should this one die. One that is found with an attempt under way was left by a worker that died: the attempt is
  * recorded as interrupted, and the lead may have arrived.
  */
 export async function claimDeliveries(
@@ -46,6 +45,7 @@ export async function claimDeliveries(
     with due as (
       select id, sending_since, attempt_count from deliveries
       where partner_id = ${lease.partnerId} and state = 'sending' and due_at <= ${now}
+        and claim_token is distinct from ${lease.token}::uuid
       order by due_at, id limit ${limit} for no key update skip locked
     ), interrupted as (
       insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, reason, arrived)
@@ -55,7 +55,7 @@ export async function claimDeliveries(
       on conflict do nothing
     ), claimed as (
       update deliveries d
-      set claim_token = ${lease.token}::uuid, sending_since = ${now}, due_at = ${new Date(now.getTime() + leaseMs)},
+      set claim_token = ${lease.token}::uuid, sending_since = ${now},
           attempt_count = d.attempt_count + 1, tries = d.tries + 1,
           may_have_arrived = d.may_have_arrived or due.sending_since is not null
       from due where d.id = due.id

@@ -44,8 +44,6 @@ class Drain {
   readonly #partner: DrainedPartner;
   /** Each attempt under way, and when it began. */
   readonly #underWay = new Map<Promise<void>, number>();
-  /** Deliveries that are claimed and not settled. */
-  readonly #inHand = new Set<string>();
   #finished: FinishedAttempt[] = [];
   #isLost = false;
   #placesBack = 0;
@@ -101,11 +99,10 @@ class Drain {
     }
     const limit = this.#placesFree(now);
     if (limit === 0) return true;
-    const claimed = await inOrganisation(this.#context.database, organisationId, async (transaction) =>
-      claimDeliveries(transaction, this.#lease, limit, now),
+    const claimed = await inOrganisation(this.#context.database, organisationId, async (transaction, last) =>
+      last(async () => claimDeliveries(transaction, this.#lease, limit, now)),
     );
     for (const delivery of claimed) {
-      this.#inHand.add(delivery.id);
       if (obstacle !== null && !delivery.override)
         this.#finished.push(giveUp(this.#context, delivery, obstacle.reason));
       else if (delivery.tries > maximumTries) {
@@ -155,7 +152,6 @@ class Drain {
     }
     const finished = this.#finished.splice(0);
     if (finished.length > 0) await this.#settle(finished);
-    for (const { delivery } of finished) this.#inHand.delete(delivery.id);
   }
 
   async #oneFinished(mostMs: number | null): Promise<void> {
@@ -195,7 +191,7 @@ class Drain {
 
   async #renew(): Promise<void> {
     try {
-      this.#isLost = !(await renewLease(this.#context, this.#lease, [...this.#inHand]));
+      this.#isLost = !(await renewLease(this.#context, this.#lease));
     } catch (error) {
       this.#logFailure("drain.renewal_failed", error);
     }

@@ -47,8 +47,8 @@ export async function takePartner(
 ): Promise<TakenPartner | null> {
   const token = randomUUID();
   const now = context.clock();
-  const row = await inOrganisation(context.database, organisationId, async (transaction) =>
-    leasePartner(transaction, partnerId, token, now),
+  const row = await inOrganisation(context.database, organisationId, async (transaction, last) =>
+    last(async () => leasePartner(transaction, partnerId, token, now)),
   );
   if (row === undefined) return null;
   const { recent, pausedUntil, pauseReason, pauseCount, internet, email, recheckHoldsAt, ...partner } = row;

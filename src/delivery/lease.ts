@@ -17,33 +17,17 @@ export const leaseMs = 9_000;
 /** Three chances to renew before the lease is lost. */
 export const renewEveryMs = 3_000;
 
-/**
- * Keeps the lease and the deliveries in hand. Gives false when the lease was lost: begin nothing more. Deliveries come
- * before the endpoint, as in settling, and those that are being settled are passed over: the two never wait in a ring.
- */
-export async function renewLease(
-  context: Context,
-  { organisationId, partnerId, token }: Lease,
-  inHand: readonly string[],
-): Promise<boolean> {
+/** Keeps the lease, and with it the deliveries in hand. Gives false when it was lost: begin nothing more. */
+export async function renewLease(context: Context, { organisationId, partnerId, token }: Lease): Promise<boolean> {
   const until = new Date(context.clock().getTime() + leaseMs);
-  return inOrganisation(context.database, organisationId, async (transaction) => {
-    await sql`
-      with kept as (
-        select id from deliveries
-        where id = any(${inHand}::uuid[]) and state = 'sending' and claim_token = ${token}
-        for no key update skip locked
-      )
-      update deliveries d set due_at = ${until} from kept where d.id = kept.id
-    `.execute(transaction);
-    const row = await transaction
+  return inOrganisation(context.database, organisationId, async (transaction, last) => {
+    const renew = transaction
       .updateTable("endpoints")
       .set({ drainLeasedUntil: until })
       .where("partnerId", "=", partnerId)
       .where("drainToken", "=", token)
-      .returning("partnerId")
-      .executeTakeFirst();
-    return row !== undefined;
+      .returning("partnerId");
+    return (await last(async () => renew.executeTakeFirst())) !== undefined;
   });
 }
 
@@ -57,14 +41,15 @@ export async function releaseLease(
   nextSendAt: Date | null,
 ): Promise<boolean> {
   const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction) => {
-    const { rows } = await sql<{ due: boolean }>`
+  return inOrganisation(context.database, organisationId, async (transaction, last) => {
+    const release = sql<{ due: boolean }>`
       with released as (
         update endpoints set drain_token = null, drain_leased_until = null, next_send_at = ${nextSendAt}
         where partner_id = ${partnerId} and drain_token = ${token}
       )
       select exists (select from deliveries where partner_id = ${partnerId} and state = 'sending' and due_at <= ${now}) as due
-    `.execute(transaction);
+    `;
+    const { rows } = await last(async () => release.execute(transaction));
     const isWaiting = nextSendAt !== null && nextSendAt > now;
     return !isWaiting && (rows[0]?.due ?? false);
   });

@@ -45,13 +45,17 @@ export async function settleAttempts(
     ...attempt,
     next: nextState(attempt.delivery, attempt.outcome, now, Math.random()),
   }));
-  const settled = await inOrganisation(context.database, lease.organisationId, async (transaction) => {
+  const settled = await inOrganisation(context.database, lease.organisationId, async (transaction, last) => {
     const won = await saveDeliveries(transaction, lease, group, now);
     const health = won
       .filter(({ channel }) => channel !== "none")
       .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
-    const campaignIds = won.length === 0 ? [] : await saveConsequences(transaction, partner, won, health, now);
-    const alerts = await insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now);
+    if (won.length === 0) return { campaignIds: [], alerts: 0, health, placesBack: 0 };
+    const ending = await endingClauses(transaction, partner, salesOf(won), now);
+    const [alerts, campaignIds] = await Promise.all([
+      insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now),
+      last(async () => saveConsequences(transaction, partner, won, ending, health, now)),
+    ]);
     const placesBack = won.filter(({ next }) => givesPlaceBack(next.state)).length;
     return { campaignIds, alerts, health, placesBack };
   });
@@ -113,6 +117,7 @@ async function saveConsequences(
   transaction: Database,
   partner: DrainedPartner,
   won: readonly SettledAttempt[],
+  ending: RawBuilder<unknown>,
   health: EndpointHealth,
   now: Date,
 ): Promise<readonly string[]> {
@@ -120,7 +125,7 @@ async function saveConsequences(
   const { rows } = await sql<{ campaignId: string }>`
     with ${attemptClauses(partner, won)},
       ${leadClauses(won, now)},
-      ${await endingClauses(transaction, partner, salesOf(won), now)},
+      ${ending},
       endpoint as (
         update endpoints
         set recent = ${recent}, paused_until = ${pausedUntil}, pause_reason = ${pauseReason}, pause_count = ${pauseCount}

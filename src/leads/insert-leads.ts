@@ -19,7 +19,6 @@ export async function insertLeads(
   campaign: IntakeCampaign,
   answered: readonly AnsweredLead[],
 ): Promise<void> {
-  if (answered.length === 0) return;
   const rows = answered.map((one) => toRow(campaign, one));
   await sql`
     with given as (

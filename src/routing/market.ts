@@ -34,10 +34,12 @@ export async function loadMarket(
   partnerIds: readonly string[],
   lock: "lock" | "read",
 ): Promise<LoadedMarket> {
-  const usage = await readUsage(transaction, partnerIds, campaign.id, lock);
-  // After the lock: a partner whose zone or limits are being changed is seen as it is from now on.
-  const partners = await readBuyers(transaction, partnerIds, campaign);
-  const funds = await readPartnerFunds(transaction, partnerIds, lock);
+  // In this order, in one round trip: a partner whose zone or limits are being changed is read after the lock.
+  const [usage, partners, funds] = await Promise.all([
+    readUsage(transaction, partnerIds, campaign.id, lock),
+    readBuyers(transaction, partnerIds, campaign),
+    readPartnerFunds(transaction, partnerIds, lock),
+  ]);
   const standings = new Map<string, Standing>();
   for (const [id, { creditLimitMinor }] of partners) {
     const own = funds.get(id);

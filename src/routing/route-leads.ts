@@ -77,13 +77,17 @@ async function routeBatch(
   claimed: string[],
 ): Promise<RoutedBatch> {
   const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction) => {
-    const leads = await claimLeads(transaction, campaignId, leadId, now);
+  return inOrganisation(context.database, organisationId, async (transaction, last) => {
+    const [leads, campaign] = await Promise.all([
+      claimLeads(transaction, campaignId, leadId, now),
+      readRoutedCampaign(transaction, campaignId, "lock"),
+    ]);
     if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>() };
     claimed.push(...leads.map(({ id }) => id));
-    const campaign = await readRoutedCampaign(transaction, campaignId, "lock");
-    const earlier = await readEarlierDeliveries(transaction, leads);
-    const market = await loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock");
+    const [earlier, market] = await Promise.all([
+      readEarlierDeliveries(transaction, leads),
+      loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock"),
+    ]);
     const slots = new HoldSlots(transaction, market.buyers);
 
     const decided: DecidedLead[] = [];
@@ -91,7 +95,7 @@ async function routeBatch(
       const deliveries = earlier.get(lead.id) ?? [];
       decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
     }
-    await saveDecisions(transaction, organisationId, campaignId, decided, market, now);
+    await last(async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now));
     return {
       leads: leads.length,
       partnerIds: new Set(decided.flatMap((lead) => lead.sends.map((send) => send.partnerId))),
