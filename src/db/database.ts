@@ -155,8 +155,10 @@ class Transaction {
       throw new Error("The last of a transaction is one statement, started at once.");
     }
     const committed = this.commit();
-    // A statement that failed makes the commit a rollback, without an error of its own.
-    const [result] = await Promise.all([answer, committed]);
+    // A statement that failed makes the commit a rollback: its own error says more.
+    committed.catch(() => undefined);
+    const result = await answer;
+    await committed;
     return result;
   }
 

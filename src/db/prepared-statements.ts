@@ -47,7 +47,8 @@ export function preparing(pool: pg.Pool): PostgresPool {
 /** PostgreSQL answers the commit of a transaction in which a statement failed with a rollback, and calls that success. */
 async function refuseRollback(answer: Promise<pg.QueryResult>): Promise<pg.QueryResult> {
   const result = await answer;
-  if (result.command === "ROLLBACK") throw new Error("The transaction was rolled back: one of its statements had failed.");
+  if (result.command === "ROLLBACK")
+    throw new Error("The transaction was rolled back: one of its statements had failed.");
   return result;
 }
 
@@ -63,7 +64,8 @@ class PreparingClient implements PostgresPoolClient {
   query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>;
   query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>;
   query(text: unknown, parameters: readonly unknown[] = []): unknown {
-    if (typeof text !== "string") throw new Error("Cursors are not used: they cannot share a connection's round trips.");
+    if (typeof text !== "string")
+      throw new Error("Cursors are not used: they cannot share a connection's round trips.");
     // Without parameters it may be several statements, which cannot be prepared.
     const name = parameters.length === 0 ? undefined : this.#names.nameOf(text);
     const answer = this.#client.query({ ...(name === undefined ? {} : { name }), text, values: [...parameters] });

@@ -52,16 +52,35 @@ test("nothing on the way of a lead reads a growing table from end to end, howeve
   expect(sellers.partners.requestsOf(closed.name).length).toBeGreaterThan(0);
   await seller.context.database.destroy();
 
-  const read = await asOwner(seller, async (owner) =>
-    sql<{ name: string; scans: number }>`
-      select relname as name, seq_scan as scans from pg_stat_user_tables
-      where relname = any(${[...growing, ...growingToo]}::text[]) and seq_scan > 0
-    `.execute(owner),
-  );
-  expect(read.rows).toEqual([]);
+  expect(await asOwner(seller, readFromEndToEnd)).toEqual([]);
   expect(seller.errors).toEqual([]);
   await seller.close();
 });
+
+test("nor do the plans that were made while the tables were empty, and that prepared statements keep as they grow", async () => {
+  const seller = await openSeller(sellers.partners, { at: "2026-03-04T10:00:00Z" });
+  const campaignId = await seller.campaign([await seller.partner(), await seller.partner()], {
+    duplicates: { match: ["email"], mode: "any", days: 30 },
+  });
+  const timesUntilPlansAreKept = 10;
+  for (let place = 0; place < timesUntilPlansAreKept; place += 1) {
+    await seller.receive(campaignId, { first_name: "Ann", email: `ann-${place}@example.com` }, `key ${place}`);
+    await seller.settle();
+  }
+  await seller.context.database.destroy();
+
+  expect(await asOwner(seller, readFromEndToEnd)).toEqual([]);
+  expect(seller.errors).toEqual([]);
+  await seller.close();
+});
+
+async function readFromEndToEnd(owner: Database): Promise<readonly object[]> {
+  const { rows } = await sql<{ name: string; scans: number }>`
+    select relname as name, seq_scan as scans from pg_stat_user_tables
+    where relname = any(${[...growing, ...growingToo]}::text[]) and seq_scan > 0
+  `.execute(owner);
+  return rows;
+}
 
 interface History {
   readonly organisationId: string;
