@@ -19,7 +19,7 @@ export const usage = `npm run bench -- [options]
 Measures Handoff beside the bare pipeline that one would write instead (Fastify, one insert, one BullMQ job, one POST,
 one update; no checks) and beside BullMQ with jobs that do nothing: same leads, same receiver, same concurrency, same
 database with every durability setting on. Sender and receiver of the leads are processes of their own. Takes about two
-minutes. Plots go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or
+minutes. Plots, and all figures as tables, go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or
 full; never for being slow.
 
   --backend postgres|redis   only this queue backend (default: both, Redis where redis-server is in PATH)

@@ -103,7 +103,7 @@ function printStored(stages: readonly StoredResult[], print: (line: string) => v
     );
 }
 
-const storedFigures: Readonly<Record<string, (stage: StoredResult) => number>> = {
+export const storedFigures: Readonly<Record<string, (stage: StoredResult) => number>> = {
   "accepted/s": ({ flatOut }) => flatOut.acceptedPerSecond,
   "settled/s": ({ flatOut }) => flatOut.settledPerSecond,
   "due→partner at 100/s, p50 ms": ({ steady }) => steady.measured.latency.p50,

@@ -86,7 +86,7 @@ async function report(
   print: (line: string) => void,
 ): Promise<number> {
   printReport(results, print);
-  for (const file of await writePlots(results)) print(`Plot: ${file}`);
+  for (const file of await writePlots(results)) print(`Wrote ${file}`);
   const wrong = results.flatMap(wrongOf);
   for (const line of wrong) print(`WRONG: ${line}`);
   if (options.json) print(JSON.stringify(summarise(results)));

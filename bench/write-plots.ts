@@ -6,10 +6,11 @@ import { bestOf } from "./report.ts";
 import type { BackendResult } from "./run-bench.ts";
 import type { StoredResult } from "./run-stored.ts";
 import type { MixResult } from "./runs.ts";
+import { writeTables } from "./tables.ts";
 
 const folder = path.join(projectRoot, "bench", "results");
 
-/** Writes a plot of each kind of figure to bench/results; gives the files. */
+/** Writes a plot of each kind of figure to bench/results, and all figures as tables; gives the files. */
 export async function writePlots(results: readonly BackendResult[]): Promise<readonly string[]> {
   await mkdir(folder, { recursive: true });
   const files: string[] = [];
@@ -21,7 +22,8 @@ export async function writePlots(results: readonly BackendResult[]): Promise<rea
       files.push(path.join("bench", "results", file));
     }
   }
-  return files;
+  await writeFile(path.join(folder, "figures.md"), writeTables(results));
+  return [...files, path.join("bench", "results", "figures.md")];
 }
 
 type Plot = readonly [name: string, svg: string];
