@@ -44,7 +44,8 @@ const lifetimeSeconds = 60;
 const optionsOf = {
   application: `-c role=handoff_app ${forsaken}`,
   owner: "",
-  queue: `-c search_path=bullmq ${forsaken}`,
+  // A job is a hint: one that a crash of PostgreSQL loses is found by the sweep. So none waits for the disk.
+  queue: `-c search_path=bullmq -c synchronous_commit=off ${forsaken}`,
 };
 
 export function createPool(databaseUrl: string, role: Role, size: number): pg.Pool {
@@ -98,15 +99,18 @@ export type Last = <T>(statement: () => Promise<T>) => Promise<T>;
  *
  * Statements that are started together share a round trip; they run in the order in which they were started. So does
  * `begin` with the first, and, where `work` says which is the last, `commit` with that.
+ *
+ * A commit that is `soon` does not wait for the disk: for what may be lost when PostgreSQL crashes within the second.
  */
 export async function inOrganisation<T>(
   database: Database,
   organisationId: string,
   work: (transaction: Database, last: Last) => Promise<T>,
+  durability: "durable" | "soon" = "durable",
 ): Promise<T> {
   if (!uuidPattern.test(organisationId)) throw new Error(`Not an organisation id: ${organisationId}`);
   return database.getExecutor().provideConnection(async (connection) => {
-    const transaction = new Transaction(database, connection, organisationId);
+    const transaction = new Transaction(database, connection, organisationId, durability);
     try {
       const result = await work(transaction.database, (statement) => transaction.last(statement));
       await transaction.commit();
@@ -133,9 +137,15 @@ class Transaction {
   #ended: Promise<unknown> | null = null;
   #statements = 0;
 
-  constructor(database: Database, connection: DatabaseConnection, organisationId: string) {
+  constructor(
+    database: Database,
+    connection: DatabaseConnection,
+    organisationId: string,
+    durability: "durable" | "soon",
+  ) {
     this.#connection = connection;
-    this.#begun = this.#send(`begin; set local handoff.organisation_id = '${organisationId}'`);
+    const settings = durability === "soon" ? "; set local synchronous_commit = off" : "";
+    this.#begun = this.#send(`begin; set local handoff.organisation_id = '${organisationId}'${settings}`);
     // Unlike Kysely's own provider this one lets statements go out before the earlier ones have been answered.
     const executor = database.getExecutor().withConnectionProvider({
       provideConnection: async (consumer) => {

@@ -7,11 +7,18 @@ import { inOrganisation } from "../db/database.ts";
 import { describeError } from "../describe-error.ts";
 import { attemptDelivery, type FinishedAttempt, giveUp } from "./attempt-delivery.ts";
 import { claimDeliveries } from "./claim-deliveries.ts";
-import { type DrainedPartner, takePartner } from "./drained-partner.ts";
+import {
+  type Claim,
+  type DrainedPartner,
+  type Obstacle,
+  obstacleAt,
+  placesFree,
+  takePartner,
+} from "./drained-partner.ts";
 import { type Lease, releaseLease, renewEveryMs, renewLease } from "./lease.ts";
 import { maximumTries } from "./next-state.ts";
 import { fillPlaces, recheckHolds } from "./recheck-holds.ts";
-import { obstacleAt, returnBacklog } from "./return-backlog.ts";
+import { returnBacklog } from "./return-backlog.ts";
 import { settleAttempts } from "./settle-attempts.ts";
 
 /** A job hands the worker back after this long; what is left goes to another. */
@@ -31,7 +38,7 @@ export async function drainDueDeliveries(context: Context, organisationId: strin
   const drain = new Drain(context, lease, partner);
   try {
     if (taken.recheckHolds) await recheckHolds(context, partner);
-    await drain.run();
+    await drain.run(taken.first);
   } finally {
     const isMoreDue = await releaseLease(context, lease, drain.nextSendAt);
     if (isMoreDue) context.waker.wake(drainPartner, { organisationId, partnerId });
@@ -61,12 +68,12 @@ class Drain {
    * Claims as many as may be under way, sends them, settles those that have finished in one group while the others go
    * on, and claims more, until nothing is due or the slice is over. Whatever breaks, what was sent is settled.
    */
-  async run(): Promise<void> {
+  async run(first: Claim | null): Promise<void> {
     const endsAt = performance.now() + sliceMs;
     const renewal = setInterval(() => void this.#renew(), renewEveryMs);
     try {
-      while (this.#mayBegin(endsAt)) {
-        const isMore = await this.#begin();
+      for (let claim = first; claim !== null || this.#mayBegin(endsAt); claim = null) {
+        const isMore = claim === null ? await this.#begin() : this.#send(claim, null);
         if (this.#underWay.size + this.#finished.length > 0) {
           await this.#settleNext(lookEveryMs);
           // All that was due is done: what came meanwhile is seen when the lease is given up.
@@ -97,12 +104,17 @@ class Drain {
       const campaignIds = await returnBacklog(this.#context, this.#partner, obstacle, now);
       for (const campaignId of campaignIds) this.#context.waker.wake(routeLeads, { organisationId, campaignId });
     }
-    const limit = this.#placesFree(now);
+    const limit = placesFree(this.#partner, this.#underWay.size, this.nextSendAt, now);
     if (limit === 0) return true;
-    const claimed = await inOrganisation(this.#context.database, organisationId, async (transaction, last) =>
+    const deliveries = await inOrganisation(this.#context.database, organisationId, async (transaction, last) =>
       last(async () => claimDeliveries(transaction, this.#lease, limit, now)),
     );
-    for (const delivery of claimed) {
+    return this.#send({ deliveries, isMore: deliveries.length === limit }, obstacle);
+  }
+
+  /** Starts an attempt of each. Gives whether there may be more at once. */
+  #send({ deliveries, isMore }: Claim, obstacle: Obstacle | null): boolean {
+    for (const delivery of deliveries) {
       if (obstacle !== null && !delivery.override)
         this.#finished.push(giveUp(this.#context, delivery, obstacle.reason));
       else if (delivery.tries > maximumTries) {
@@ -115,21 +127,13 @@ class Drain {
         this.#underWay.set(attempt, performance.now());
       }
     }
-    this.#countRate(claimed.length, now);
-    return claimed.length === limit;
+    this.#countRate(deliveries.length);
+    return isMore;
   }
 
-  /** A probe goes alone; a rate lets one begin at a time. */
-  #placesFree(now: Date): number {
-    if (this.nextSendAt !== null && this.nextSendAt > now) return 0;
-    const most = this.#partner.health.pauseCount > 0 ? 1 : this.#partner.concurrency;
-    const free = Math.max(0, most - this.#underWay.size);
-    return this.#partner.ratePerMinute > 0 ? Math.min(1, free) : free;
-  }
-
-  #countRate(begun: number, now: Date): void {
+  #countRate(begun: number): void {
     if (begun === 0 || this.#partner.ratePerMinute === 0) return;
-    this.nextSendAt = new Date(now.getTime() + Math.ceil(60_000 / this.#partner.ratePerMinute));
+    this.nextSendAt = new Date(this.#context.clock().getTime() + Math.ceil(60_000 / this.#partner.ratePerMinute));
   }
 
   #rateWaitMs(): number {

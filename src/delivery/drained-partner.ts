@@ -5,7 +5,8 @@ import { type Database, inOrganisation } from "../db/database.ts";
 import type { PartnerAccounts } from "../ledger/book.ts";
 import { type DeliverySettings, openDeliverySettings } from "../partners/delivery-settings.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
-import type { Schedule } from "../partners/schedule.ts";
+import { openingAt, type Schedule } from "../partners/schedule.ts";
+import { type ClaimedDelivery, claimDeliveries } from "./claim-deliveries.ts";
 import type { EndpointHealth } from "./endpoint-health.ts";
 import { type Lease, leaseMs } from "./lease.ts";
 
@@ -34,11 +35,19 @@ export interface TakenPartner {
   readonly partner: DrainedPartner;
   /** Somebody asked that its held leads be looked at again. */
   readonly recheckHolds: boolean;
+  /** The first deliveries, already in hand; null where something has to be done before any is. */
+  readonly first: Claim | null;
+}
+
+/** Deliveries in hand, and whether there may be more that could go now. */
+export interface Claim {
+  readonly deliveries: readonly ClaimedDelivery[];
+  readonly isMore: boolean;
 }
 
 /**
- * Takes the lease on a partner and reads it, in one statement. null when somebody else has the lease: they look once more
- * before they stop, so nothing is missed.
+ * Takes the lease on a partner, reads it and claims its first deliveries, in one transaction. null when somebody else has the
+ * lease: they look once more before they stop, so nothing is missed.
  */
 export async function takePartner(
   context: Context,
@@ -47,20 +56,51 @@ export async function takePartner(
 ): Promise<TakenPartner | null> {
   const token = randomUUID();
   const now = context.clock();
-  const row = await inOrganisation(context.database, organisationId, async (transaction, last) =>
-    last(async () => leasePartner(transaction, partnerId, token, now)),
-  );
-  if (row === undefined) return null;
-  const { recent, pausedUntil, pauseReason, pauseCount, internet, email, recheckHoldsAt, ...partner } = row;
-  return {
-    lease: { organisationId, partnerId, token },
-    recheckHolds: recheckHoldsAt !== null && recheckHoldsAt <= now,
-    partner: {
-      ...partner,
+  return inOrganisation(context.database, organisationId, async (transaction, last) => {
+    const row = await leasePartner(transaction, partnerId, token, now);
+    if (row === undefined) return null;
+    const { recent, pausedUntil, pauseReason, pauseCount, internet, email, recheckHoldsAt, ...settings } = row;
+    const partner: DrainedPartner = {
+      ...settings,
       delivery: openDeliverySettings(context.vault, { internet, email }),
       health: { recent, pausedUntil, pauseReason, pauseCount },
-    },
-  };
+    };
+    const lease = { organisationId, partnerId, token };
+    const recheckHolds = recheckHoldsAt !== null && recheckHoldsAt <= now;
+    const limit = placesFree(partner, 0, partner.nextSendAt, now);
+    if (recheckHolds || limit === 0 || obstacleAt(partner, now) !== null) {
+      return { lease, partner, recheckHolds, first: null };
+    }
+    const deliveries = await last(async () => claimDeliveries(transaction, lease, limit, now));
+    return { lease, partner, recheckHolds, first: { deliveries, isMore: deliveries.length === limit } };
+  });
+}
+
+/** Why a partner is sent nothing now, save what staff sent past all rules. */
+export interface Obstacle {
+  readonly reason: string;
+  /** When it passes; null: never, as far as is known. */
+  readonly until: Date | null;
+  /** It may not pass then either: nothing waits for it beyond the lead's hold. */
+  readonly isTrouble: boolean;
+}
+
+export function obstacleAt(partner: DrainedPartner, now: Date): Obstacle | null {
+  if (!partner.active) return { reason: "The partner is switched off.", until: null, isTrouble: false };
+  const { pausedUntil } = partner.health;
+  if (pausedUntil !== null && pausedUntil > now) {
+    return { reason: "The endpoint is paused.", until: pausedUntil, isTrouble: true };
+  }
+  const opening = openingAt(partner.schedule, partner.timeZone, now);
+  return opening.open ? null : { reason: "The partner is closed.", until: opening.opensAt, isTrouble: false };
+}
+
+/** How many more deliveries may begin beside those under way. A probe goes alone; a rate lets one begin at a time. */
+export function placesFree(partner: DrainedPartner, underWay: number, nextSendAt: Date | null, now: Date): number {
+  if (nextSendAt !== null && nextSendAt > now) return 0;
+  const most = partner.health.pauseCount > 0 ? 1 : partner.concurrency;
+  const free = Math.max(0, most - underWay);
+  return partner.ratePerMinute > 0 ? Math.min(1, free) : free;
 }
 
 async function leasePartner(transaction: Database, partnerId: string, token: string, now: Date) {

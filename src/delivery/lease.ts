@@ -20,15 +20,20 @@ export const renewEveryMs = 3_000;
 /** Keeps the lease, and with it the deliveries in hand. Gives false when it was lost: begin nothing more. */
 export async function renewLease(context: Context, { organisationId, partnerId, token }: Lease): Promise<boolean> {
   const until = new Date(context.clock().getTime() + leaseMs);
-  return inOrganisation(context.database, organisationId, async (transaction, last) => {
-    const renew = transaction
-      .updateTable("endpoints")
-      .set({ drainLeasedUntil: until })
-      .where("partnerId", "=", partnerId)
-      .where("drainToken", "=", token)
-      .returning("partnerId");
-    return (await last(async () => renew.executeTakeFirst())) !== undefined;
-  });
+  return inOrganisation(
+    context.database,
+    organisationId,
+    async (transaction, last) => {
+      const renew = transaction
+        .updateTable("endpoints")
+        .set({ drainLeasedUntil: until })
+        .where("partnerId", "=", partnerId)
+        .where("drainToken", "=", token)
+        .returning("partnerId");
+      return (await last(async () => renew.executeTakeFirst())) !== undefined;
+    },
+    "soon",
+  );
 }
 
 /**
@@ -41,16 +46,21 @@ export async function releaseLease(
   nextSendAt: Date | null,
 ): Promise<boolean> {
   const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction, last) => {
-    const release = sql<{ due: boolean }>`
+  return inOrganisation(
+    context.database,
+    organisationId,
+    async (transaction, last) => {
+      const release = sql<{ due: boolean }>`
       with released as (
         update endpoints set drain_token = null, drain_leased_until = null, next_send_at = ${nextSendAt}
         where partner_id = ${partnerId} and drain_token = ${token}
       )
       select exists (select from deliveries where partner_id = ${partnerId} and state = 'sending' and due_at <= ${now}) as due
     `;
-    const { rows } = await last(async () => release.execute(transaction));
-    const isWaiting = nextSendAt !== null && nextSendAt > now;
-    return !isWaiting && (rows[0]?.due ?? false);
-  });
+      const { rows } = await last(async () => release.execute(transaction));
+      const isWaiting = nextSendAt !== null && nextSendAt > now;
+      return !isWaiting && (rows[0]?.due ?? false);
+    },
+    "soon",
+  );
 }

@@ -1,28 +1,8 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
-import { openingAt } from "../partners/schedule.ts";
-import type { DrainedPartner } from "./drained-partner.ts";
+import type { DrainedPartner, Obstacle } from "./drained-partner.ts";
 import { endSales, type SettledSale } from "./end-sales.ts";
-
-/** Why a partner is sent nothing now, save what staff sent past all rules. */
-export interface Obstacle {
-  readonly reason: string;
-  /** When it passes; null: never, as far as is known. */
-  readonly until: Date | null;
-  /** It may not pass then either: nothing waits for it beyond the lead's hold. */
-  readonly isTrouble: boolean;
-}
-
-export function obstacleAt(partner: DrainedPartner, now: Date): Obstacle | null {
-  if (!partner.active) return { reason: "The partner is switched off.", until: null, isTrouble: false };
-  const { pausedUntil } = partner.health;
-  if (pausedUntil !== null && pausedUntil > now) {
-    return { reason: "The endpoint is paused.", until: pausedUntil, isTrouble: true };
-  }
-  const opening = openingAt(partner.schedule, partner.timeZone, now);
-  return opening.open ? null : { reason: "The partner is closed.", until: opening.opensAt, isTrouble: false };
-}
 
 const mostAtOnce = 500;
 
