@@ -85,7 +85,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     DATABASE_URL: postgres.databaseUrl,
     HANDOFF_SECRET: secret,
     HANDOFF_API_KEY: ownerKey,
-    HANDOFF_ALLOW_HOSTS: `${receiver.host},${elsewhere.host}`,
+    HANDOFF_ALLOW_HOSTS: `${receiver.host},${elsewhere.host},127.0.0.1:${mail.port}`,
     // The most that an operator can have written: nothing personal may be in it.
     LOG_LEVEL: "trace",
     DEMO: "0",
@@ -138,7 +138,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     elsewhere,
     canary,
     mail,
-    innerPorts: [postgres.port, apiPort, limitedPort, mail.port, ...(redis ? [Number(new URL(redis.url).port)] : [])],
+    innerPorts: [postgres.port, apiPort, limitedPort, ...(redis ? [Number(new URL(redis.url).port)] : [])],
     secrets: [
       ["HANDOFF_SECRET", secret],
       ["HANDOFF_API_KEY", ownerKey],

@@ -60,6 +60,8 @@ function content(settings: InternetSettings): readonly NamedTemplate[] {
   return fields.map(([, source], index) => ({ field: `fields.${index}.1`, source, place: "text" }));
 }
 
+const tooSlow = "the templates take too long";
+
 async function check(
   settings: ChannelSettings,
   templates: readonly NamedTemplate[],
@@ -73,10 +75,18 @@ async function check(
   for (const { field, source, place } of templates) {
     const message = await time.spend(() => templateProblem(source, place, samples));
     if (message !== null) add(field, message);
+    if (time.isOver()) {
+      add(field, tooSlow);
+      return [...problems.values()];
+    }
   }
   for (const sample of samples) {
     const problem = await time.spend(() => requestProblem(settings, sample));
     if (problem !== null) add(problem.field, problem.message);
+    if (time.isOver()) {
+      add("body", tooSlow);
+      break;
+    }
   }
   return [...problems.values()];
 }

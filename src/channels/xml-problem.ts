@@ -6,13 +6,16 @@ import { XMLValidator } from "fast-xml-parser";
  * printed, so what is left to find is a template whose tags do not match in one of its branches.
  */
 export function xmlProblem(body: string): string | null {
-  if (/<!DOCTYPE/i.test(body)) return "the body must not have a DOCTYPE";
+  if (/<!DOCTYPE/i.test(body.replace(onlyText, ""))) return "the body must not have a DOCTYPE";
   const encoding = /^<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)["']/.exec(body)?.[1];
   if (encoding !== undefined && encoding.toLowerCase() !== "utf-8")
     return "the body is sent as UTF-8: its XML declaration must not name another encoding";
   const valid = XMLValidator.validate(body);
   return valid === true ? null : notXml(`line ${valid.err.line} of the result`);
 }
+
+/** What stands in these is a value's text, not markup. */
+const onlyText = /<!--[\s\S]*?-->|<!\[CDATA\[[\s\S]*?\]\]>/g;
 
 /** As `xmlProblem`, and more exact at several times the cost: for when settings are saved. */
 export function strictXmlProblem(body: string): string | null {

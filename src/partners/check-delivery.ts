@@ -43,6 +43,8 @@ export async function checkDelivery(
       const message = fitted.length > 1 ? `${problem.message} (campaign ${name})` : problem.message;
       if (!found.has(field)) found.set(field, { field, code: "not_renderable", message });
     }
+    // What is over its time has been named for that.
+    if (time.isOver()) break;
   }
   return [...found.values()];
 }
