@@ -14,7 +14,7 @@ const usage = `npm run chaos [-- options]
 Two APIs and four workers hand leads over while they and everything around them is broken on purpose: workers and an API
 killed, PostgreSQL and Redis restarted, emptied and cut off, partners that lie, hang and flood. Afterwards an independent
 checker compares what the APIs answered, what the partners received, and how everything ended.
-Needs nothing but Node; Redis for --backend redis. Takes about 80 s for each backend with --short, else five minutes.
+Needs nothing but Node; Redis for --backend redis. Takes about 80 s for each backend with --short, else five minutes or more.
 
   --short                          2,000 leads instead of 20,000
   --backend postgres|redis|both    which queue (default: both where redis-server is found)
