@@ -18,6 +18,7 @@ import { refuseOtherMethods } from "./http/refuse-methods.ts";
 import { refuseUnstorableText } from "./http/refuse-unstorable-text.ts";
 import { sendProblem } from "./http/send-problem.ts";
 import { validatorCompiler } from "./http/validate.ts";
+import { billingRoutes } from "./leads/billing-routes.ts";
 import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
@@ -93,6 +94,7 @@ function guardedRoutes(v1: Api, context: Context): void {
   intakeKeyRoutes(v1, context);
   leadRoutes(v1, context);
   decisionRoutes(v1, context);
+  billingRoutes(v1, context);
   deliveryRoutes(v1, context);
   alertRoutes(v1, context);
 }

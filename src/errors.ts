@@ -18,6 +18,7 @@ export const errors = {
   delivery_under_way: { status: 409, title: "A delivery of this lead is under way" },
   lead_state: { status: 409, title: "The lead is in a state that does not allow this" },
   delivery_state: { status: 409, title: "The delivery is in a state that does not allow this" },
+  billing_point: { status: 409, title: "The billing point of the sale does not allow this" },
   several_deliveries: { status: 409, title: "The lead has several deliveries: say which" },
   referral_refused: { status: 409, title: "The partner cannot take this lead now" },
   lead_erased: { status: 409, title: "The lead has been erased" },

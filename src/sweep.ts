@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { sql } from "kysely";
+import { closeSales } from "../queues/close-sales.ts";
 import { drainPartner } from "../queues/drain-partner.ts";
 import { routeLeads } from "../queues/route-leads.ts";
 import { sendAlerts } from "../queues/send-alerts.ts";
@@ -49,5 +50,10 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
     select * from due_alerts(${now})`.execute(database);
   for (const { organisationId, dueSince } of alerts.rows) {
     waker.wake(sendAlerts, { organisationId }, lateness(dueSince));
+  }
+  const closings = await sql<{ organisationId: string; dueSince: Date }>`
+    select * from due_closings(${now})`.execute(database);
+  for (const { organisationId, dueSince } of closings.rows) {
+    waker.wake(closeSales, { organisationId }, lateness(dueSince));
   }
 }

@@ -1,6 +1,7 @@
 import type { Context } from "../src/context.ts";
 import { describeError } from "../src/describe-error.ts";
 import { startSweep } from "../src/sweep.ts";
+import { closeSalesWorker } from "./close-sales.ts";
 import type { JobWorker } from "./define-worker.ts";
 import { drainPartnerWorker } from "./drain-partner.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
@@ -11,6 +12,7 @@ const workers: readonly { worker: JobWorker; concurrency: (context: Context) => 
   { worker: routeLeadsWorker, concurrency: () => 4 },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
   { worker: sendAlertsWorker, concurrency: () => 20 },
+  { worker: closeSalesWorker, concurrency: () => 2 },
 ];
 
 /** Starts all workers of this process, and the sweep that finds what no job woke. They stop with the context. */

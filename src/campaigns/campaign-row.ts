@@ -15,6 +15,7 @@ export const campaignColumns = [
   "whenUncertain",
   "fields",
   "duplicates",
+  "leadValues",
   "routing",
   "createdAt",
   "updatedAt",
@@ -31,11 +32,12 @@ export function toDocument(row: CampaignRow): StoredCampaign {
 }
 
 export function toColumns(document: StoredCampaign) {
-  const { fields, duplicates, routing, ...columns } = document;
+  const { fields, duplicates, leadValues, routing, ...columns } = document;
   return {
     ...columns,
     fields: JSON.stringify(fields),
     duplicates: duplicates === null ? null : JSON.stringify(duplicates),
+    leadValues: JSON.stringify(leadValues),
     routing: JSON.stringify(routing),
   };
 }

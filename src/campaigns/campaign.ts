@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { limitsSchema } from "../partners/limit-windows.ts";
-import { minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
+import { billingSchema } from "../prices/billing.ts";
+import { priceSchema } from "../prices/price.ts";
+import { currencySchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
 import { fieldsSchema } from "./fields.ts";
 import { filterSchema } from "./filter.ts";
 
@@ -13,8 +15,10 @@ export const routingPartnerSchema = z.strictObject({
   /** Lower goes first. */
   priority: z.int().min(0).max(1_000_000).default(10),
   weight: z.int().min(1).max(1_000_000).default(1),
-  /** Absent: the partner's lead value. */
-  price: minorUnitsSchema.nullable().default(null),
+  /** null: the campaign's lead value in the partner's currency, else the partner's own. */
+  price: priceSchema.nullable().default(null),
+  /** null: the partner's. */
+  billing: billingSchema.nullable().default(null),
   filter: filterSchema.nullable().default(null),
   limits: limitsSchema.nullable().default(null),
 });
@@ -33,6 +37,8 @@ export const duplicatesSchema = z.strictObject({
   days: z.int().min(1).max(3650).default(30),
 });
 
+const campaignValueSchema = z.strictObject({ currency: currencySchema, price: priceSchema });
+
 export const campaignSchema = z.strictObject({
   name: z.string().trim().min(1).max(200),
   active: z.boolean().default(true),
@@ -45,9 +51,15 @@ export const campaignSchema = z.strictObject({
   whenUncertain: z.enum(["staff", "next"], "must be staff or next").default("staff"),
   fields: fieldsSchema,
   duplicates: duplicatesSchema.nullable().default(null),
+  leadValues: z
+    .array(campaignValueSchema)
+    .max(20)
+    .default([])
+    .meta({ description: "what its leads cost partners of each currency; goes before a partner's own lead value" }),
   routing: z.array(routingGroupSchema).max(100).default([]),
 });
 
 export type CampaignDocument = z.infer<typeof campaignSchema>;
 export type RoutingGroup = Omit<z.infer<typeof routingGroupSchema>, "id"> & { readonly id: string };
+export type CampaignValue = z.infer<typeof campaignValueSchema>;
 export type Duplicates = z.infer<typeof duplicatesSchema>;

@@ -1,4 +1,5 @@
 import type { FieldError } from "../errors.ts";
+import type { Price } from "../prices/price.ts";
 import type { CampaignDocument } from "./campaign.ts";
 import { filterProblems } from "./filter.ts";
 
@@ -17,7 +18,11 @@ export function campaignProblems(
   partners: ReadonlyMap<string, RoutedPartner>,
   groupIds: ReadonlySet<string>,
 ): FieldError[] {
-  return [...duplicatesProblems(document), ...routingProblems(document, partners, groupIds)];
+  return [
+    ...duplicatesProblems(document),
+    ...leadValueProblems(document),
+    ...routingProblems(document, partners, groupIds),
+  ];
 }
 
 function duplicatesProblems({ duplicates }: CampaignDocument): FieldError[] {
@@ -25,6 +30,31 @@ function duplicatesProblems({ duplicates }: CampaignDocument): FieldError[] {
     match.indexOf(key) < index
       ? [{ field: `duplicates.match.${index}`, code: "repeated", message: `${key} is named already` }]
       : [],
+  );
+}
+
+function leadValueProblems({ leadValues, fields }: CampaignDocument): FieldError[] {
+  return leadValues.flatMap(({ currency, price }, index) => {
+    const problems = priceProblems(price, fields, `leadValues.${index}.price`);
+    const isRepeated = leadValues.findIndex((other) => other.currency === currency) < index;
+    const repeated = {
+      field: `leadValues.${index}.currency`,
+      code: "repeated",
+      message: `${currency} is named already`,
+    };
+    return isRepeated ? [...problems, repeated] : problems;
+  });
+}
+
+/** What the rules of a price ask for that the campaign's fields can never give. */
+function priceProblems(price: Price | null, fields: CampaignDocument["fields"], place: string): FieldError[] {
+  if (price === null || typeof price === "number") return [];
+  return price.rules.flatMap(({ when }, index) =>
+    filterProblems(when, fields).map(({ field, message }) => ({
+      field: `${place}.rules.${index}.when.${field}`,
+      code: "does_not_fit",
+      message,
+    })),
   );
 }
 
@@ -43,7 +73,7 @@ function routingProblems(
     if (routing.findIndex(({ id }) => id !== undefined && id === group.id) < groupIndex && group.id !== undefined) {
       add(`${place}.id`, "repeated", "is the id of an earlier group already");
     }
-    group.partners.forEach(({ partnerId, filter }, index) => {
+    group.partners.forEach(({ partnerId, filter, price }, index) => {
       const at = `${place}.partners.${index}`;
       if (!partners.has(partnerId)) add(`${at}.partnerId`, "unknown_partner", `there is no partner ${partnerId}`);
       if (group.partners.findIndex((other) => other.partnerId === partnerId) < index) {
@@ -52,6 +82,7 @@ function routingProblems(
       for (const { field, message } of filter === null ? [] : filterProblems(filter, fields)) {
         add(`${at}.filter.${field}`, "does_not_fit", message);
       }
+      problems.push(...priceProblems(price, fields, `${at}.price`));
     });
   });
   return problems;

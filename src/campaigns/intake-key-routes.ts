@@ -6,7 +6,8 @@ import { callerOf } from "../http/authenticate.ts";
 import { changeBy } from "../http/change-by.ts";
 import { cutPage, pageQuery, pageRows, pageSchema } from "../http/page.ts";
 import { sendProblem } from "../http/send-problem.ts";
-import { createIntakeKey, revokeIntakeKey } from "./intake-keys.ts";
+import { leadCostSchema } from "../prices/lead-cost.ts";
+import { changeIntakeKey, createIntakeKey, revokeIntakeKey } from "./intake-keys.ts";
 import { intakeUrlOf } from "./present-campaign.ts";
 
 const intakeKeyAnswer = z
@@ -14,6 +15,7 @@ const intakeKeyAnswer = z
     id: z.uuid(),
     name: z.string(),
     introducerId: z.uuid().nullable(),
+    leadCost: leadCostSchema.nullable(),
     intakeKey: z.string(),
     intakeUrl: z.string(),
     createdAt: instantSchema,
@@ -21,8 +23,18 @@ const intakeKeyAnswer = z
   })
   .meta({ id: "IntakeKey" });
 
+const nameSchema = z.string().trim().min(1).max(200);
+const costSchema = leadCostSchema.nullable().meta({
+  description: "what the introducer is paid for leads that come in over this key; null: as the introducer says",
+});
+
+const intakeKeyPatchSchema = z.strictObject({ name: nameSchema.optional(), leadCost: costSchema.optional() });
+
+const keyParams = idParams.extend({ keyId: z.uuid() });
+
 const newIntakeKeySchema = z.strictObject({
-  name: z.string().trim().min(1).max(200),
+  name: nameSchema,
+  leadCost: costSchema.default(null),
   introducerId: z
     .uuid("must be the id of a partner")
     .nullable()
@@ -47,14 +59,16 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
     },
     async (request, reply) => {
       const { id: campaignId } = request.params;
-      const { name, introducerId } = request.body;
+      const { name, introducerId, leadCost } = request.body;
       const change = changeBy(context, request);
       const created = await inOrganisation(context.database, change.organisationId, async (transaction) => {
         if (!(await exists(transaction, "campaigns", campaignId))) return "no_campaign";
+        if (introducerId === null && leadCost !== null) return "no_introducer";
         if (introducerId !== null && !(await exists(transaction, "partners", introducerId))) return "no_partner";
-        return createIntakeKey(transaction, context.vault, change, { campaignId, name, introducerId });
+        return createIntakeKey(transaction, context.vault, change, { campaignId, name, introducerId, leadCost });
       });
       if (created === "no_campaign") return sendProblem(reply, "not_found");
+      if (created === "no_introducer") return sendProblem(reply, "invalid_body", { fields: [nobodyToPay] });
       if (created === "no_partner") {
         const field = {
           field: "introducerId",
@@ -68,6 +82,7 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
         id,
         name,
         introducerId,
+        leadCost,
         intakeKey: key,
         intakeUrl: intakeUrlOf(context.config.publicUrl, key),
         createdAt: change.at.toISOString(),
@@ -93,7 +108,7 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
         if (!(await exists(transaction, "campaigns", id))) return null;
         const query = transaction
           .selectFrom("intakeKeys")
-          .select(["id", "name", "introducerId", "keyEncrypted", "createdAt", "revokedAt"])
+          .select(["id", "name", "introducerId", "leadCost", "keyEncrypted", "createdAt", "revokedAt"])
           .where("campaignId", "=", id);
         return pageRows(query, request.query).execute();
       });
@@ -109,13 +124,18 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
     },
   );
 
+  changeRoute(api, context);
+  revokeRoute(api, context);
+}
+
+function revokeRoute(api: Api, context: Context): void {
   api.delete(
     "/campaigns/:id/intake-keys/:keyId",
     {
       schema: {
-        tags,
+        tags: ["Intake keys"],
         summary: "Revoke an intake key",
-        params: idParams.extend({ keyId: z.uuid() }),
+        params: keyParams,
         response: { 204: z.undefined(), ...problems },
       },
     },
@@ -129,6 +149,38 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
     },
   );
 }
+
+function changeRoute(api: Api, context: Context): void {
+  api.patch(
+    "/campaigns/:id/intake-keys/:keyId",
+    {
+      schema: {
+        tags: ["Intake keys"],
+        summary: "Change the name of an intake key, or what its introducer is paid",
+        description: "For leads that come in from now on.",
+        params: keyParams,
+        body: intakeKeyPatchSchema,
+        response: { 204: z.undefined(), ...problems },
+      },
+    },
+    async (request, reply) => {
+      const { id, keyId } = request.params;
+      const change = changeBy(context, request);
+      const result = await inOrganisation(context.database, change.organisationId, async (transaction) =>
+        changeIntakeKey(transaction, change, id, keyId, request.body),
+      );
+      if (result === "not_found") return sendProblem(reply, "not_found");
+      if (result === "no_introducer") return sendProblem(reply, "invalid_body", { fields: [nobodyToPay] });
+      return reply.code(204).send();
+    },
+  );
+}
+
+const nobodyToPay = {
+  field: "leadCost",
+  code: "no_introducer",
+  message: "must be null: the key has no introducer who could be paid",
+};
 
 async function exists(transaction: Database, table: "campaigns" | "partners", id: string): Promise<boolean> {
   const row = await transaction.selectFrom(table).select("id").where("id", "=", id).executeTakeFirst();

@@ -43,7 +43,7 @@ export async function createCampaign(
     await transaction.insertInto("rotations").values({ campaignId: id, organisationId }).execute();
     await ensureUsageRows(transaction, organisationId, routedIds(stored), id);
     await recordChange(transaction, change, { kind: "campaign", id }, null, stored);
-    const newKey = { campaignId: id, name: "First key", introducerId: null };
+    const newKey = { campaignId: id, name: "First key", introducerId: null, leadCost: null };
     const { key } = await createIntakeKey(transaction, context.vault, change, newKey);
     return { kind: "stored", id, intakeKey: key };
   });
@@ -55,6 +55,7 @@ const changesRouting: ReadonlySet<keyof CampaignDocument> = new Set([
   "whenClosed",
   "whenCapped",
   "whenUnfunded",
+  "leadValues",
   "routing",
 ]);
 

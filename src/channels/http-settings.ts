@@ -153,6 +153,7 @@ export const httpSettings = {
   reason: answerPath.optional().meta({ description: "path to the partner's reason" }),
   reference: answerPath.optional().meta({ description: "path to the partner's reference" }),
   price: answerPath.optional().meta({ description: "path to the price that the partner names" }),
+  currency: answerPath.optional().meta({ description: "path to its currency, where the answer names it apart" }),
 };
 
 /** Two sources for one header would leave open which one is sent. */

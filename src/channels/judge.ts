@@ -9,6 +9,7 @@ export interface AnswerSettings {
   readonly reason?: string | undefined;
   readonly reference?: string | undefined;
   readonly price?: string | undefined;
+  readonly currency?: string | undefined;
 }
 
 type HttpAnswer = Extract<Reply, { kind: "answer" }>;
@@ -105,7 +106,7 @@ function judgeBody(reply: HttpAnswer, answer: Answer, settings: AnswerSettings):
     kind: "accepted",
     reference: obstacle === null ? readText(answer, settings.reference) : null,
     reason: obstacle === null ? readText(answer, settings.reason) : null,
-    price: obstacle === null ? readText(answer, settings.price) : null,
+    price: obstacle === null ? readPrice(answer, settings) : null,
   };
 }
 
@@ -119,6 +120,13 @@ function firstNot(rules: readonly Rule[], wanted: boolean, answer: Answer): Fail
     if (tested.holds !== wanted) return { ok: true, rule };
   }
   return null;
+}
+
+/** The price with its currency, where the answer names that in a place of its own. */
+function readPrice(answer: Answer, settings: AnswerSettings): string | null {
+  const price = readText(answer, settings.price);
+  const currency = readText(answer, settings.currency);
+  return price === null || currency === null ? price : `${price} ${currency}`;
 }
 
 /** What a path leads to, as text of at most 200 characters; several values are joined. Null where there is nothing. */

@@ -1,11 +1,15 @@
 import type { ColumnType, Generated } from "kysely";
-import type { Duplicates, RoutingGroup } from "../campaigns/campaign.ts";
+import type { CampaignValue, Duplicates, RoutingGroup } from "../campaigns/campaign.ts";
 import type { Field } from "../campaigns/fields.ts";
 import type { FieldValue } from "../channels/contract.ts";
 import type { EmailSettings, InternetSettings } from "../channels/settings.ts";
 import type { Limits } from "../partners/limit-windows.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
 import type { Schedule } from "../partners/schedule.ts";
+import type { Billing, BillingPoint } from "../prices/billing.ts";
+import type { AgreedCost, LeadCost } from "../prices/lead-cost.ts";
+import type { PriceList } from "../prices/price.ts";
+import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
 
@@ -37,7 +41,16 @@ export type DeliveryState =
   | "cancelled"
   | "returned";
 export type WhenBlocked = "next" | "hold";
-export type AccountKind = "funds" | "reserved" | "revenue" | "cash" | "adjustment" | "sms_usage" | "sms_payable";
+export type AccountKind =
+  | "funds"
+  | "reserved"
+  | "revenue"
+  | "cash"
+  | "adjustment"
+  | "sms_usage"
+  | "sms_payable"
+  | "lead_cost"
+  | "payable";
 
 type JsonObject = Record<string, unknown>;
 export type LeadFields = Record<string, FieldValue>;
@@ -90,6 +103,9 @@ interface PartnerRow {
   timeZone: string;
   currency: string;
   leadValueMinor: number;
+  leadPrices: Json<Pick<PriceList, "rules" | "answer">> | null;
+  billing: Json<Billing> | null;
+  leadCost: Json<LeadCost> | null;
   creditLimitMinor: number;
   contact: Json<PartnerContact>;
   limits: Json<Limits>;
@@ -154,6 +170,7 @@ interface CampaignRow {
   fields: Json<Field[]>;
   duplicates: Json<Duplicates> | null;
   routing: Json<RoutingGroup[]>;
+  leadValues: ColumnType<CampaignValue[], string | undefined, string>;
   version: Generated<number>;
   createdAt: Date;
   updatedAt: Date;
@@ -167,6 +184,7 @@ interface IntakeKeyRow {
   name: string;
   keyHash: Buffer;
   keyEncrypted: string;
+  leadCost: Json<LeadCost> | null;
   createdAt: Date;
   revokedAt: Date | null;
 }
@@ -195,6 +213,8 @@ interface LeadRow {
   dueAt: Date | null;
   holdEndsAt: Date;
   finishedAt: Date | null;
+  leadCost: ColumnType<AgreedCost | null, string | null | undefined, string | null>;
+  costMinor: Generated<number>;
 }
 
 interface ContactRow {
@@ -269,6 +289,14 @@ export interface DeliveryRow {
   reason: string | null;
   createdAt: Date;
   finishedAt: Date | null;
+  terms: ColumnType<SaleTerms | null, string | null | undefined, string | null>;
+  billedMinor: Generated<number>;
+  billingPoint: ColumnType<BillingPoint | null, BillingPoint | null | undefined>;
+  billingClosesAt: ColumnType<Date | null, Date | null | undefined>;
+  billingClosedAt: ColumnType<Date | null, Date | null | undefined>;
+  answeredPrice: ColumnType<string | null, string | null | undefined>;
+  priceNote: ColumnType<PriceNote | null, PriceNote | null | undefined>;
+  costMinor: Generated<number>;
 }
 
 interface AttemptRow {

@@ -8,6 +8,7 @@ import type {
 } from "../channels/contract.ts";
 import { type ChannelSettings, channelFor } from "../channels/registry.ts";
 import type { Context } from "../context.ts";
+import { expectedMinor } from "../prices/sale-terms.ts";
 import type { ClaimedDelivery } from "./claim-deliveries.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
 import { recordReply, recordRequest, storable } from "./record-exchange.ts";
@@ -118,6 +119,6 @@ function variablesOf(partner: DrainedPartner, delivery: ClaimedDelivery): Templa
     contacts,
     campaign: { id: delivery.campaignId, name: delivery.campaignName },
     partner: { id: partner.id, name: partner.name },
-    delivery: { id: idempotencyKey, price_minor: delivery.priceMinor, currency: delivery.currency, test: false },
+    delivery: { id: idempotencyKey, price_minor: expectedMinor(delivery), currency: delivery.currency, test: false },
   };
 }

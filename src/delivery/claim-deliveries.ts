@@ -1,6 +1,10 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import type { LeadFields } from "../db/tables.ts";
+import type { IntroducerAccounts } from "../ledger/book.ts";
+import type { BillingPoint } from "../prices/billing.ts";
+import type { AgreedCost } from "../prices/lead-cost.ts";
+import type { SaleTerms } from "../prices/sale-terms.ts";
 import type { Lease } from "./lease.ts";
 
 /** A delivery in hand, with all that rendering its request takes. */
@@ -15,6 +19,9 @@ export interface ClaimedDelivery {
   readonly campaignId: string;
   readonly campaignName: string;
   readonly priceMinor: number;
+  readonly terms: SaleTerms | null;
+  readonly billedMinor: number;
+  readonly billingPoint: BillingPoint | null;
   readonly currency: string;
   readonly reservedAt: Date | null;
   readonly redeliveryOf: "delivered" | "uncertain" | null;
@@ -28,6 +35,10 @@ export interface ClaimedDelivery {
   readonly contacts: readonly LeadFields[];
   readonly receivedAt: Date;
   readonly source: string | null;
+  readonly introducerId: string | null;
+  readonly leadCost: AgreedCost | null;
+  /** Of the introducer, where it is owed anything for sales. */
+  readonly costAccounts: IntroducerAccounts | null;
 }
 
 /**
@@ -61,7 +72,13 @@ export async function claimDeliveries(
       from due where d.id = due.id
       returning d.*
     )
-    select c.id, ${idempotencyKey} as idempotency_key, c.lead_id, c.campaign_id, k.name as campaign_name, c.price_minor, c.currency, c.reserved_at,
+    select c.id, ${idempotencyKey} as idempotency_key, c.lead_id, c.campaign_id, k.name as campaign_name,
+      c.price_minor, c.terms, c.billed_minor, c.billing_point, c.currency, c.reserved_at, l.introducer_id, l.lead_cost,
+      case when l.lead_cost is not null then (
+        select jsonb_object_agg(a.kind, a.id) from accounts a
+        where a.partner_id = l.introducer_id and a.kind in ('lead_cost', 'payable')
+          and a.currency = case when l.lead_cost ? 'percent' then c.currency else l.lead_cost ->> 'currency' end
+      ) end as cost_accounts,
       c.redelivery_of, c.override, c.attempt_count, c.tries, c.may_have_arrived, l.fields, l.received_at, l.source,
       coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts
     from claimed c join leads l on l.id = c.lead_id join campaigns k on k.id = c.campaign_id

@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { type Api, idParams, problems } from "../http/api.ts";
 import { callerOf } from "../http/authenticate.ts";
-import { cutPage, pageQuery, pageSchema } from "../http/page.ts";
+import { cutPage, flagQuery, pageQuery, pageSchema } from "../http/page.ts";
 import { sendProblem } from "../http/send-problem.ts";
 import {
   deliveryAnswer,
@@ -19,6 +19,9 @@ const listQuery = z.strictObject({
   partnerId: z.uuid().optional(),
   leadId: z.uuid().optional(),
   state: z.enum(deliveryStates).optional(),
+  priceInQuestion: flagQuery.optional().meta({
+    description: "true: those where another price is charged than the partner's answer named",
+  }),
 });
 
 export function deliveryRoutes(api: Api, context: Context): void {
@@ -35,12 +38,13 @@ export function deliveryRoutes(api: Api, context: Context): void {
       },
     },
     async (request) => {
-      const { partnerId, leadId, state, ...page } = request.query;
+      const { partnerId, leadId, state, priceInQuestion, ...page } = request.query;
       const found = await inOrganisation(context.database, callerOf(request).organisationId, async (transaction) => {
         let query = selectDeliveries(transaction);
         if (partnerId !== undefined) query = query.where("d.partnerId", "=", partnerId);
         if (leadId !== undefined) query = query.where("d.leadId", "=", leadId);
         if (state !== undefined) query = query.where("d.state", "=", state);
+        if (priceInQuestion !== undefined) query = query.where("d.priceNote", priceInQuestion ? "is not" : "is", null);
         if (page.cursor !== undefined) query = query.where("d.id", "<", page.cursor);
         return query
           .orderBy("d.id", "desc")

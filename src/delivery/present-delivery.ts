@@ -1,8 +1,10 @@
 import type { Selectable } from "kysely";
 import { z } from "zod";
 import type { Database } from "../db/database.ts";
-import type { DeliveryRow, Tables } from "../db/tables.ts";
+import type { DeliveryRow, DeliveryState, Tables } from "../db/tables.ts";
 import { instantSchema } from "../http/api.ts";
+import { billingPoints } from "../prices/billing.ts";
+import { partsOfSale, priceNotes, saleValue } from "../prices/sale-terms.ts";
 import { explainReason } from "../routing/reasons.ts";
 
 export const deliveryStates = [
@@ -31,8 +33,27 @@ export const deliveryAnswer = z
     partnerName: z.string(),
     groupId: z.uuid().nullable(),
     state: z.enum(deliveryStates),
-    price: z.int().meta({ description: "in minor units" }),
+    price: z.int().meta({
+      description: "what the sale costs in total, in minor units; until the partner accepts, the most that it can",
+    }),
     currency: z.string(),
+    value: z.int().meta({ description: "the lead's value, of which billing points take percentages" }),
+    billing: z.object({
+      point: z.enum(billingPoints).nullable().meta({ description: "the latest that was reached" }),
+      parts: z
+        .object({ accepted: z.int(), qualified: z.int(), converted: z.int() })
+        .meta({ description: "what is paid at each point" }),
+      billed: z.int().meta({ description: "what was paid so far" }),
+      reserved: z.int().meta({ description: "what is still promised" }),
+      closesAt: instantSchema.nullable().meta({ description: "when what is still reserved is given back" }),
+      closedAt: instantSchema.nullable().meta({ description: "when it was" }),
+    }),
+    answeredPrice: z.string().nullable().meta({ description: "the price as the partner's answer named it" }),
+    priceNote: z
+      .enum(priceNotes)
+      .nullable()
+      .meta({ description: "why another price is charged than the answer named" }),
+    cost: z.int().meta({ description: "what the introducer is owed of what was paid" }),
     hold: z
       .object({ until: instantSchema.nullable(), reason: reasonAnswer })
       .nullable()
@@ -81,6 +102,14 @@ const columns = [
   "d.state",
   "d.priceMinor",
   "d.currency",
+  "d.terms",
+  "d.billedMinor",
+  "d.billingPoint",
+  "d.billingClosesAt",
+  "d.billingClosedAt",
+  "d.answeredPrice",
+  "d.priceNote",
+  "d.costMinor",
   "d.holdUntil",
   "d.holdReason",
   "d.dueAt",
@@ -105,12 +134,26 @@ type PresentedRow = Omit<
   "organisationId" | "reservedAt" | "redeliveryOf" | "claimToken" | "sendingSince" | "tries" | "withdrawn"
 > & { readonly partnerName: string };
 
+/** In these a delivery holds money. */
+const reservedStates: readonly DeliveryState[] = ["offered", "sending", "delivered", "uncertain"];
+
 export function presentDelivery(row: PresentedRow): DeliveryAnswer {
-  const { priceMinor, holdUntil, holdReason, dueAt, createdAt, finishedAt, ...rest } = row;
+  const { priceMinor, terms, billedMinor, billingPoint, billingClosesAt, billingClosedAt, costMinor, ...sold } = row;
+  const { holdUntil, holdReason, dueAt, createdAt, finishedAt, ...rest } = sold;
   const reason = holdReason?.reason;
   return {
     ...rest,
     price: priceMinor,
+    value: saleValue(row),
+    billing: {
+      point: billingPoint,
+      parts: partsOfSale(row),
+      billed: billedMinor,
+      reserved: reservedStates.includes(row.state) ? priceMinor - billedMinor : 0,
+      closesAt: billingClosesAt?.toISOString() ?? null,
+      closedAt: billingClosedAt?.toISOString() ?? null,
+    },
+    cost: costMinor,
     hold:
       row.state === "held" && reason !== undefined
         ? { until: holdUntil?.toISOString() ?? null, reason: { ...reason, text: explainReason(reason) } }

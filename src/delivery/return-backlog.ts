@@ -50,13 +50,14 @@ async function returnSome(
         update deliveries d
         set state = 'cancelled', reason = ${reason}, due_at = null, reserved_at = null, finished_at = ${now}
         from given g where d.id = g.id
-        returning d.id, d.lead_id, d.campaign_id, d.price_minor, d.currency, g.reserved_at
+        returning d.id, d.lead_id, d.campaign_id, d.price_minor, d.terms, d.billed_minor, d.billing_point, d.currency,
+          g.reserved_at
       ), moved_on as (
         update leads l set due_at = ${now} from cancelled c where l.id = c.lead_id
       )
       select * from cancelled
     `.execute(transaction);
-    const sales = returned.map((sale) => ({ sale, end: { kind: "void" } as const }));
+    const sales = returned.map((sale) => ({ sale, end: { kind: "void" } as const, cost: null }));
     await endSales(transaction, partner, sales, now);
     return { found: due.length, returned };
   });

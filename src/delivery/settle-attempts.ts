@@ -6,19 +6,31 @@ import {
   leadReferredAlerts,
   type NewAlert,
 } from "../alerts/insert-alerts.ts";
+import type { Outcome } from "../channels/contract.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { recordSet } from "../db/record-set.ts";
 import type { DeliveryState } from "../db/tables.ts";
+import { costOfAcceptance, type OwedCost } from "../prices/lead-cost.ts";
+import { type AcceptedSale, acceptSale } from "../prices/sale-terms.ts";
 import type { FinishedAttempt } from "./attempt-delivery.ts";
+import type { ClaimedDelivery } from "./claim-deliveries.ts";
 import type { DrainedPartner } from "./drained-partner.ts";
 import { type EndingSale, endingClauses } from "./end-sales.ts";
 import { type EndpointHealth, healthAfter } from "./endpoint-health.ts";
+import { changeCost } from "./introducer-cost.ts";
 import type { Lease } from "./lease.ts";
 import { arrivalOf, type NextState, nextState } from "./next-state.ts";
 
 interface SettledAttempt extends FinishedAttempt {
   readonly next: NextState;
+  /** What the sale comes to, where this attempt makes it one. */
+  readonly accepted: AcceptedSale | null;
+}
+
+/** An attempt whose delivery was still ours, with what is owed already for its lead whatever it brings. */
+interface WonAttempt extends SettledAttempt {
+  readonly leadCostMinor: number;
 }
 
 /** What the caller has to wake after the commit. */
@@ -26,7 +38,7 @@ export interface Settled {
   /** Campaigns with leads that go on to routing. */
   readonly campaignIds: ReadonlySet<string>;
   readonly hasAlerts: boolean;
-  /** How many places in the partner's limits came back. */
+  /** How many gave a place in the partner's limits back, or money that was reserved too much. */
   readonly placesBack: number;
 }
 
@@ -41,27 +53,35 @@ export async function settleAttempts(
   attempts: readonly FinishedAttempt[],
 ): Promise<Settled> {
   const now = context.clock();
-  const group = attempts.map((attempt) => ({
-    ...attempt,
-    next: nextState(attempt.delivery, attempt.outcome, now, Math.random()),
-  }));
+  const group = attempts.map((attempt) => {
+    const next = nextState(attempt.delivery, attempt.outcome, now, Math.random());
+    return { ...attempt, next, accepted: acceptedSale(attempt, next, now) };
+  });
   const settled = await inOrganisation(context.database, lease.organisationId, async (transaction, last) => {
     const won = await saveDeliveries(transaction, lease, group, now);
     const health = won
       .filter(({ channel }) => channel !== "none")
       .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
     if (won.length === 0) return { campaignIds: [], alerts: 0, health, placesBack: 0 };
-    const ending = await endingClauses(transaction, partner, salesOf(won), now);
+    const ending = await endingClauses(transaction, partner, await salesOf(transaction, partner, won), now);
     const [alerts, campaignIds] = await Promise.all([
       insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now),
       last(async () => saveConsequences(transaction, partner, won, ending, health, now)),
     ]);
-    const placesBack = won.filter(({ next }) => givesPlaceBack(next.state)).length;
+    const placesBack = won.filter(
+      ({ next, accepted }) => givesPlaceBack(next.state) || (accepted?.excessMinor ?? 0) > 0,
+    ).length;
     return { campaignIds, alerts, health, placesBack };
   });
   const { campaignIds, alerts, health, placesBack } = settled;
   partner.health = health;
   return { campaignIds: new Set(campaignIds), hasAlerts: alerts > 0, placesBack };
+}
+
+/** A lead that is sent again to a partner that has it is no new sale. */
+function acceptedSale({ delivery, outcome }: FinishedAttempt, next: NextState, now: Date): AcceptedSale | null {
+  if (outcome.kind !== "accepted" || next.state !== "delivered" || delivery.redeliveryOf === "delivered") return null;
+  return acceptSale(delivery, delivery.currency, outcome.price, now);
 }
 
 /**
@@ -73,8 +93,8 @@ async function saveDeliveries(
   lease: Lease,
   group: readonly SettledAttempt[],
   now: Date,
-): Promise<readonly SettledAttempt[]> {
-  const rows = group.map(({ delivery, outcome, next }) => ({
+): Promise<readonly WonAttempt[]> {
+  const rows = group.map(({ delivery, outcome, next, accepted }) => ({
     id: delivery.id,
     lead_id: delivery.leadId,
     state: next.state,
@@ -84,29 +104,53 @@ async function saveDeliveries(
     reason: next.reason,
     finished_at: next.state === "sending" ? null : now,
     gives_place_back: givesPlaceBack(next.state),
+    ...saleColumns(delivery, outcome, accepted),
   }));
   const leadIds = group.map(({ delivery }) => delivery.leadId);
-  const { rows: changed } = await sql<{ id: string }>`
+  const { rows: changed } = await sql<{ id: string; leadCostMinor: number }>`
     with locked as materialized (
-      select id from leads where id = any(${leadIds}::uuid[]) order by id for no key update
+      select id, cost_minor from leads where id = any(${leadIds}::uuid[]) order by id for no key update
     )
     update deliveries d
     set state = g.state, due_at = g.due_at, may_have_arrived = g.may_have_arrived, finished_at = g.finished_at,
         reference = coalesce(g.reference, d.reference), reason = g.reason, claim_token = null, sending_since = null,
         redelivery_of = case when g.state = 'sending' then d.redelivery_of end,
-        reserved_at = case when g.gives_place_back then null else d.reserved_at end
+        reserved_at = case when g.gives_place_back then null else d.reserved_at end,
+        price_minor = coalesce(g.price_minor, d.price_minor), terms = coalesce(g.terms, d.terms),
+        billed_minor = coalesce(g.billed_minor, d.billed_minor), billing_point = coalesce(g.billing_point, d.billing_point),
+        billing_closes_at = coalesce(g.billing_closes_at, d.billing_closes_at), cost_minor = coalesce(g.cost_minor, d.cost_minor),
+        answered_price = coalesce(g.answered_price, d.answered_price), price_note = coalesce(g.price_note, d.price_note)
     from locked
     join ${recordSet(
       rows,
       `
       id uuid, lead_id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason
-      text, finished_at timestamptz, gives_place_back boolean`,
+      text, finished_at timestamptz, gives_place_back boolean, price_minor bigint, terms jsonb, billed_minor bigint,
+      billing_point text, billing_closes_at timestamptz, cost_minor bigint, answered_price text, price_note text`,
     )} as g on g.lead_id = locked.id
     where d.id = g.id and d.state = 'sending' and d.claim_token = ${lease.token}
-    returning d.id
+    returning d.id, locked.cost_minor as lead_cost_minor
   `.execute(transaction);
-  const ours = new Set(changed.map((row) => row.id));
-  return group.filter(({ delivery }) => ours.has(delivery.id));
+  const ours = new Map(changed.map(({ id, leadCostMinor }) => [id, leadCostMinor]));
+  return group.flatMap((attempt) => {
+    const leadCostMinor = ours.get(attempt.delivery.id);
+    return leadCostMinor === undefined ? [] : [{ ...attempt, leadCostMinor }];
+  });
+}
+
+/** What a delivery bears of the sale that it becomes. */
+function saleColumns({ leadCost }: ClaimedDelivery, outcome: Outcome, accepted: AcceptedSale | null) {
+  if (accepted === null) return {};
+  return {
+    price_minor: accepted.priceMinor,
+    terms: accepted.terms,
+    billed_minor: accepted.billedMinor,
+    billing_point: "accepted",
+    billing_closes_at: accepted.closesAt,
+    cost_minor: costOfAcceptance(leadCost, accepted.billedMinor, 0).ofSaleMinor,
+    answered_price: outcome.kind === "accepted" ? outcome.price : null,
+    price_note: accepted.priceNote,
+  };
 }
 
 /**
@@ -116,7 +160,7 @@ async function saveDeliveries(
 async function saveConsequences(
   transaction: Database,
   partner: DrainedPartner,
-  won: readonly SettledAttempt[],
+  won: readonly WonAttempt[],
   ending: RawBuilder<unknown>,
   health: EndpointHealth,
   now: Date,
@@ -136,7 +180,7 @@ async function saveConsequences(
   return rows.map(({ campaignId }) => campaignId);
 }
 
-function attemptClauses({ organisationId }: DrainedPartner, won: readonly SettledAttempt[]): RawBuilder<unknown> {
+function attemptClauses({ organisationId }: DrainedPartner, won: readonly WonAttempt[]): RawBuilder<unknown> {
   const rows = won.map(({ delivery, channel, startedAt, durationMs, outcome, status, request, response, next }) => ({
     delivery_id: delivery.id,
     number: delivery.attemptCount,
@@ -170,19 +214,23 @@ function attemptClauses({ organisationId }: DrainedPartner, won: readonly Settle
  * A sale of an exclusive lead is its end. Every other final state goes to routing, which has the whole picture: the next
  * partner, more partners of a shared lead, or the end.
  */
-function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unknown> {
+function leadClauses(won: readonly WonAttempt[], now: Date): RawBuilder<unknown> {
   const rows = won
     .filter(({ next, delivery }) => next.state !== "sending" && next.state !== delivery.redeliveryOf)
-    .map(({ delivery, next }) => ({ id: delivery.leadId, is_sold: next.state === "delivered" }));
+    .map((attempt) => ({
+      id: attempt.delivery.leadId,
+      is_sold: attempt.next.state === "delivered",
+      cost_minor: owedFor(attempt).ofLeadMinor,
+    }));
   return sql`
     moved_on as (
       update leads l
-      set sold_count = l.sold_count + case when g.is_sold then 1 else 0 end,
+      set sold_count = l.sold_count + case when g.is_sold then 1 else 0 end, cost_minor = l.cost_minor + g.cost_minor,
           state = case when e.ends then 'sold' when l.state in ('sold', 'unsold') then 'routing' else l.state end,
           state_reason = null,
           finished_at = case when e.ends then ${now}::timestamptz end,
           due_at = case when e.ends then null else ${now}::timestamptz end
-      from ${recordSet(rows, "id uuid, is_sold boolean")} as g
+      from ${recordSet(rows, "id uuid, is_sold boolean, cost_minor bigint")} as g
       join leads own on own.id = g.id
       join campaigns k on k.id = own.campaign_id
       -- Held for others it may be where it was not exclusive before.
@@ -193,20 +241,34 @@ function leadClauses(won: readonly SettledAttempt[], now: Date): RawBuilder<unkn
     )`;
 }
 
-function salesOf(won: readonly SettledAttempt[]) {
-  return won.flatMap(({ delivery, next }): EndingSale[] => {
-    if (delivery.redeliveryOf === "delivered" || next.state === delivery.redeliveryOf) return [];
-    if (next.state === "delivered") return [{ sale: delivery, end: { kind: "post" } }];
-    if (givesPlaceBack(next.state)) return [{ sale: delivery, end: { kind: "void" } }];
-    return [];
-  });
+function owedFor({ delivery, accepted, leadCostMinor }: WonAttempt): OwedCost {
+  return costOfAcceptance(accepted === null ? null : delivery.leadCost, accepted?.billedMinor ?? 0, leadCostMinor);
+}
+
+async function salesOf(
+  transaction: Database,
+  { organisationId }: DrainedPartner,
+  won: readonly WonAttempt[],
+): Promise<readonly EndingSale[]> {
+  const sales: EndingSale[] = [];
+  for (const attempt of won) {
+    const { delivery, next, accepted } = attempt;
+    if (accepted !== null) {
+      const { ofSaleMinor, ofLeadMinor } = owedFor(attempt);
+      const because = { key: `cost-${delivery.id}`, reason: null, createdBy: "system" };
+      const owedMinor = ofSaleMinor + ofLeadMinor;
+      const cost = await changeCost(transaction, organisationId, delivery, delivery, owedMinor, because);
+      sales.push({ sale: delivery, end: { kind: "accept", accepted }, cost });
+    } else if (givesPlaceBack(next.state)) sales.push({ sale: delivery, end: { kind: "void" }, cost: null });
+  }
+  return sales;
 }
 
 function givesPlaceBack(state: DeliveryState): boolean {
   return state === "rejected" || state === "failed";
 }
 
-function alertsOf(partner: DrainedPartner, won: readonly SettledAttempt[], health: EndpointHealth): NewAlert[] {
+function alertsOf(partner: DrainedPartner, won: readonly WonAttempt[], health: EndpointHealth): NewAlert[] {
   const alerts = won.flatMap(({ delivery, next }) => {
     if (next.state === "delivered" && delivery.redeliveryOf !== "delivered")
       return leadReferredAlerts(partner, delivery);

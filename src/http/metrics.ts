@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { closeSales } from "../../queues/close-sales.ts";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import { sendAlerts } from "../../queues/send-alerts.ts";
@@ -44,7 +45,7 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queueNames = [routeLeads.name, drainPartner.name, sendAlerts.name];
+const queueNames = [routeLeads.name, drainPartner.name, sendAlerts.name, closeSales.name];
 
 function measureQueues(context: Context, registry: Registry): void {
   new Gauge({

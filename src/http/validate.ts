@@ -52,7 +52,8 @@ function toFieldErrors(issue: Issue, parents: readonly PropertyKey[]): FieldErro
 
 /** Of the ways in which a value could have been right, the one that it came closest to. */
 function nearest(branches: readonly Issue[][]): Issue[] {
-  const depth = (branch: readonly Issue[]) => Math.max(...branch.map((issue) => issue.path.length));
+  const depthOf = ({ code, path }: Issue) => path.length + (code === "unrecognized_keys" ? 1 : 0);
+  const depth = (branch: readonly Issue[]) => Math.max(...branch.map(depthOf));
   return branches.reduce((best, branch) => (depth(branch) > depth(best) ? branch : best));
 }
 

@@ -32,6 +32,9 @@ const explanationAnswer = z.object({
         name: z.string(),
         groupId: z.uuid(),
         price: z.int().meta({ description: "in minor units" }),
+        margin: z.int().nullable().meta({
+          description: "the price less what the introducer would be owed; null where that is in another currency",
+        }),
         result: z.enum(["sent", "held", "not_needed", "blocked", "excluded"]),
         reasons: z.array(reasonAnswer).readonly(),
       }),
@@ -83,15 +86,23 @@ function explainRoute(api: Api, context: Context): void {
         summary: "Who would get this lead now, and every reason for and against each partner",
         description: "The body is a lead as intake takes it. Nothing is stored, sent, counted or charged.",
         params: idParams,
+        querystring: z.strictObject({
+          intakeKeyId: z.uuid().optional().meta({ description: "over which key the lead would come" }),
+        }),
         body: z.record(z.string(), z.unknown()),
         response: { 200: explanationAnswer, ...problems },
       },
     },
     async (request, reply) => {
       const { organisationId } = callerOf(request);
-      const explanation = await explainLead(context, organisationId, request.params.id, request.body);
+      const { intakeKeyId = null } = request.query;
+      const explanation = await explainLead(context, organisationId, request.params.id, request.body, intakeKeyId);
       if (explanation === null) return sendProblem(reply, "not_found");
-      const partners = explanation.partners.map(({ priceMinor, ...partner }) => ({ ...partner, price: priceMinor }));
+      const partners = explanation.partners.map(({ priceMinor, marginMinor, ...partner }) => ({
+        ...partner,
+        price: priceMinor,
+        margin: marginMinor,
+      }));
       return { ...explanation, fields: explanation.fields.map((problem) => ({ ...problem })), partners };
     },
   );

@@ -60,6 +60,8 @@ const eventWords: Readonly<Record<string, string>> = {
   redelivered: "A delivery was sent again by hand",
   unreferred: "It was taken back by hand",
   resolved: "An uncertain delivery was decided by hand",
+  billed: "A sale of it was moved to a later billing point",
+  closed: "A sale of it was closed: what was still reserved went back",
   erased: "Its personal data was erased",
 };
 

@@ -57,6 +57,9 @@ export const leadWithHistory = leadAnswer
   .extend({
     extra: z.record(z.string(), z.unknown()).meta({ description: "what was sent and is no field of the campaign" }),
     contacts: z.array(fieldsAnswer).meta({ description: "beyond the main contact" }),
+    money: z
+      .array(z.object({ currency: z.string(), revenue: z.int(), cost: z.int(), margin: z.int() }))
+      .meta({ description: "what partners paid for it, what its introducer is owed, and what remains; by currency" }),
     deliveries: z.array(deliveryWithAttempts),
     explanation: explanationAnswer.nullable().meta({ description: "the latest decision of routing" }),
     timeline: z.array(timelineEntry).meta({ description: "what happened, oldest first" }),
@@ -97,11 +100,11 @@ const mostTold = 100;
 export async function readLead(transaction: Database, id: string): Promise<LeadWithHistory | null> {
   const row = await transaction
     .selectFrom("leads")
-    .select([...leadColumns, "extra"])
+    .select([...leadColumns, "extra", "leadCost", "costMinor"])
     .where("id", "=", id)
     .executeTakeFirst();
   if (row === undefined) return null;
-  const { extra, ...lead } = row;
+  const { extra, leadCost, costMinor, ...lead } = row;
   const contacts = await transaction
     .selectFrom("contacts")
     .select("fields")
@@ -127,10 +130,27 @@ export async function readLead(transaction: Database, id: string): Promise<LeadW
     ...presentLead(lead),
     extra,
     contacts: contacts.map((contact) => contact.fields),
+    money: addUp(deliveries, leadCost === null ? null : { currency: leadCost.currency, costMinor }),
     deliveries,
     explanation: await readExplanation(transaction, id),
     timeline: composeTimeline({ lead, decisions, deliveries, events }),
   };
+}
+
+/** What a lead brought and cost, by currency: of its sales that stand, and for itself. */
+function addUp(
+  deliveries: readonly DeliveryWithAttempts[],
+  own: { readonly currency: string; readonly costMinor: number } | null,
+): LeadWithHistory["money"] {
+  const lines = deliveries.map(({ currency, billing, cost }) => ({ currency, revenue: billing.billed, cost }));
+  if (own !== null) lines.push({ currency: own.currency, revenue: 0, cost: own.costMinor });
+  const currencies = [...new Set(lines.filter(({ revenue, cost }) => revenue + cost > 0).map((line) => line.currency))];
+  return currencies.sort().map((currency) => {
+    const ofCurrency = lines.filter((line) => line.currency === currency);
+    const revenue = ofCurrency.reduce((sum, line) => sum + line.revenue, 0);
+    const cost = ofCurrency.reduce((sum, line) => sum + line.cost, 0);
+    return { currency, revenue, cost, margin: revenue - cost };
+  });
 }
 
 async function readDeliveries(transaction: Database, leadId: string): Promise<DeliveryWithAttempts[]> {

@@ -5,7 +5,7 @@ import { newId } from "../db/id.ts";
 import { book, type PartnerAccounts, reserveMovement } from "../ledger/book.ts";
 import { takePlace } from "../partners/limit-usage.ts";
 import { ensureUsageRows, saveUsage } from "../partners/save-usage.ts";
-import { assess, type Buyer, type Candidate, type Standing } from "../routing/assess.ts";
+import { assess, type Buyer, type Candidate, pricedFor, type Standing } from "../routing/assess.ts";
 import { loadMarket } from "../routing/market.ts";
 import type { Reason } from "../routing/reasons.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
@@ -81,8 +81,8 @@ async function place(
     transaction,
     usages.map((usage) => takePlace(usage, buyer.timeZone, now, priceMinor)),
   );
-  const sale = { deliveryId, leadId: lead.id, partnerId, currency: buyer.currency, priceMinor };
-  await book(transaction, organisationId, [reserveMovement(sale, accounts)], now);
+  const sale = { deliveryId, leadId: lead.id, partnerId, currency: buyer.currency };
+  await book(transaction, organisationId, [reserveMovement(sale, priceMinor, accounts)], now);
   await transaction
     .updateTable("leads")
     .set({ state: "routing", stateReason: null, dueAt: null, finishedAt: null })
@@ -103,14 +103,14 @@ interface Offer {
 
 async function readOffer(transaction: Database, lead: LockedLead, partnerId: string): Promise<Offer> {
   const market = await loadMarket(transaction, onlyPartner(lead, partnerId), [partnerId], "lock");
-  const candidate = market.groups[0]?.candidates[0];
+  const unpriced = market.groups[0]?.candidates[0];
   const buyer = market.buyers.get(partnerId);
   const standing = market.standings.get(partnerId);
   const funds = market.funds.get(partnerId);
-  if (candidate === undefined || buyer === undefined || standing === undefined || funds === undefined) {
+  if (unpriced === undefined || buyer === undefined || standing === undefined || funds === undefined) {
     throw new Error(`Partner ${partnerId} could not be loaded.`);
   }
-  return { candidate, buyer, standing, accounts: funds.accounts };
+  return { candidate: pricedFor(unpriced, lead), buyer, standing, accounts: funds.accounts };
 }
 
 function reasonsAgainst(
@@ -137,7 +137,7 @@ async function insertDelivery(
   now: Date,
 ): Promise<string> {
   const id = newId();
-  const { partnerId, groupId, priceMinor } = candidate;
+  const { partnerId, groupId, priceMinor, terms } = candidate;
   await transaction
     .insertInto("deliveries")
     .values({
@@ -151,6 +151,7 @@ async function insertDelivery(
       dueAt: now,
       priceMinor,
       currency: buyer.currency,
+      terms: terms === null ? null : JSON.stringify(terms),
       reservedAt: now,
       manual: true,
       override,
@@ -160,14 +161,16 @@ async function insertDelivery(
   return id;
 }
 
-/** The campaign with this partner alone: its own line of the routing where it has one, else at its lead value. */
+/** The campaign with this partner alone: its own line of the routing where it has one, else at the usual lead value. */
 function onlyPartner(lead: LockedLead, partnerId: string) {
-  const { saleLimit, whenClosed, whenCapped, whenUnfunded } = lead;
+  const { saleLimit, whenClosed, whenCapped, whenUnfunded, leadValues } = lead;
   const group = lead.routing.find(({ partners }) => partners.some((row) => row.partnerId === partnerId));
   const row = group?.partners.find((candidate) => candidate.partnerId === partnerId);
-  const partners = [row ?? { partnerId, priority: 0, weight: 1, price: null, filter: null, limits: null }];
+  const partners = [
+    row ?? { partnerId, priority: 0, weight: 1, price: null, billing: null, filter: null, limits: null },
+  ];
   const routing = [{ id: group?.id ?? partnerId, method: "priority" as const, saleLimit: 0, partners }];
-  return { id: lead.campaignId, saleLimit, whenClosed, whenCapped, whenUnfunded, routing, turns: {} };
+  return { id: lead.campaignId, saleLimit, whenClosed, whenCapped, whenUnfunded, leadValues, routing, turns: {} };
 }
 
 function isOverridable(reason: Reason): boolean {

@@ -3,8 +3,9 @@ import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import type { Tables } from "../db/tables.ts";
-import { endSales, type SaleEnd } from "../delivery/end-sales.ts";
+import { endSales } from "../delivery/end-sales.ts";
 import { fillPlaces } from "../delivery/recheck-holds.ts";
+import { reverseSale } from "../delivery/reverse-sale.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
 export interface Unreferral {
@@ -50,10 +51,12 @@ export async function unreferLead(
       .set(leadAfter(lead, delivery, others, reroute, now))
       .where("id", "=", lead.id)
       .execute();
-    const end = endOf(delivery, reason, actor);
-    if (end !== null) {
-      const partner = { id: partnerId, organisationId, timeZone: delivery.timeZone };
-      await endSales(transaction, partner, [{ sale: delivery, end }], now);
+    const partner = { id: partnerId, organisationId, timeZone: delivery.timeZone };
+    if (wasSold(delivery)) {
+      const reversal = { reason: reason ?? "unreferred", by: actor, place: "give_back", cost: "as_agreed" } as const;
+      await reverseSale(transaction, partner, lead, delivery, reversal, now);
+    } else if (delivery.reservedAt !== null) {
+      await endSales(transaction, partner, [{ sale: delivery, end: { kind: "void" }, cost: null }], now);
     }
     const detail = { deliveryId: delivery.id, partnerId, from: delivery.state, reason, reroute };
     await recordLeadEvent(transaction, { organisationId, leadId, kind: "unreferred", actor, detail }, now);
@@ -81,11 +84,6 @@ async function withdraw(transaction: Database, delivery: LeadDelivery, now: Date
 
 function wasSold(delivery: LeadDelivery): boolean {
   return delivery.state === "delivered" || delivery.redeliveryOf === "delivered";
-}
-
-function endOf(delivery: LeadDelivery, reason: string | null, actor: string): SaleEnd | null {
-  if (wasSold(delivery)) return { kind: "reverse", reason: reason ?? "unreferred", by: actor };
-  return delivery.reservedAt === null ? null : { kind: "void" };
 }
 
 const inHand: readonly string[] = ["held", "offered", "sending"];

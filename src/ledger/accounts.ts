@@ -2,7 +2,13 @@ import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 import type { AccountKind } from "../db/tables.ts";
-import { type PartnerAccountKind, type PartnerAccounts, partnerAccountKinds } from "./book.ts";
+import {
+  type IntroducerAccounts,
+  introducerAccountKinds,
+  type PartnerAccountKind,
+  type PartnerAccounts,
+  partnerAccountKinds,
+} from "./book.ts";
 
 /** What a partner has, in minor units. `balance` includes what is reserved; a sale needs its price to be available. */
 export interface PartnerFunds {
@@ -14,14 +20,20 @@ export interface PartnerFunds {
   readonly balances: ReadonlyMap<string, number>;
 }
 
-/** Opens the accounts that a partner needs, in its currency. Once per partner. */
+/** Opens the accounts that a partner needs as a buyer and as an introducer, in its currency. Once per partner. */
 export async function openPartnerAccounts(
   transaction: Database,
   organisationId: string,
   partnerId: string,
   currency: string,
 ): Promise<void> {
-  const rows = partnerAccountKinds.map((kind) => ({ id: newId(), organisationId, partnerId, kind, currency }));
+  const rows = [...partnerAccountKinds, ...introducerAccountKinds].map((kind) => ({
+    id: newId(),
+    organisationId,
+    partnerId,
+    kind,
+    currency,
+  }));
   await transaction.insertInto("accounts").values(rows).execute();
 }
 
@@ -54,7 +66,7 @@ export async function readPartnerFunds(
     select * from funds
     union all
     select id, partner_id, kind, currency, balance_minor from accounts
-    where partner_id = any(${partnerIds}::uuid[]) and kind <> 'funds'
+    where partner_id = any(${partnerIds}::uuid[]) and kind in ('reserved', 'revenue', 'cash', 'adjustment')
   `.execute(transaction);
   const byPartner = new Map<string, AccountRow[]>();
   for (const account of rows) {
@@ -88,6 +100,34 @@ function toFunds(partnerId: string, rows: readonly AccountRow[]): PartnerFunds {
     reservedMinor: reserved.balanceMinor,
     balances: new Map(rows.map(({ id, balanceMinor }) => [id, balanceMinor])),
   };
+}
+
+/** The accounts of what an introducer is owed in a currency; opened where it was owed nothing in that currency before. */
+export async function introducerAccounts(
+  transaction: Database,
+  organisationId: string,
+  partnerId: string,
+  currency: string,
+): Promise<IntroducerAccounts> {
+  const rows = introducerAccountKinds.map((kind) => ({ id: newId(), organisationId, partnerId, kind, currency }));
+  await transaction
+    .insertInto("accounts")
+    .values(rows)
+    .onConflict((conflict) => conflict.columns(["organisationId", "partnerId", "kind", "currency"]).doNothing())
+    .execute();
+  const accounts = await transaction
+    .selectFrom("accounts")
+    .select(["id", "kind"])
+    .where("partnerId", "=", partnerId)
+    .where("currency", "=", currency)
+    .where("kind", "in", introducerAccountKinds)
+    .execute();
+  const idOf = (kind: AccountKind) => {
+    const account = accounts.find((candidate) => candidate.kind === kind);
+    if (account === undefined) throw new Error(`Partner ${partnerId} has no ${kind} account in ${currency}.`);
+    return account.id;
+  };
+  return { lead_cost: idOf("lead_cost"), payable: idOf("payable") };
 }
 
 /** Available = balance + credit limit − reserved. */

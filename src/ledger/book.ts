@@ -3,6 +3,7 @@ import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 import { recordSet } from "../db/record-set.ts";
 import type { AccountKind } from "../db/tables.ts";
+import type { BillingPoint } from "../prices/billing.ts";
 
 /**
  * The ledger: double entry, append only, integers in minor units. The database itself refuses entries that do not sum to
@@ -21,6 +22,10 @@ export const partnerAccountKinds = [
 ] as const satisfies AccountKind[];
 export type PartnerAccountKind = (typeof partnerAccountKinds)[number];
 
+/** What an introducer costs and what it is owed, by kind; for each currency in which it is owed. */
+export const introducerAccountKinds = ["lead_cost", "payable"] as const satisfies AccountKind[];
+export type IntroducerAccounts = Readonly<Record<(typeof introducerAccountKinds)[number], string>>;
+
 export interface Movement {
   /** What this is once for all: the same key is never booked twice. */
   readonly key: string;
@@ -37,7 +42,17 @@ export interface Movement {
   readonly amountMinor: number;
 }
 
-export type TransactionKind = "reserve" | "post" | "void" | "reverse" | "payment" | "refund" | "adjustment" | "sms";
+export type TransactionKind =
+  | "reserve"
+  | "post"
+  | "void"
+  | "reverse"
+  | "cost"
+  | "cost_reversal"
+  | "payment"
+  | "refund"
+  | "adjustment"
+  | "sms";
 
 /** Books all movements in one statement. A movement of nothing is no movement and leaves no trace. */
 export async function book(
@@ -90,51 +105,96 @@ export function bookingClauses(organisationId: string, movements: readonly Movem
     )`;
 }
 
-/** What a sale moves, step by step: the price is promised, then paid, or given back. */
+/** What a sale's movements say of it. */
 export interface Sale {
   readonly deliveryId: string;
   readonly leadId: string;
   readonly partnerId: string;
   readonly currency: string;
-  readonly priceMinor: number;
 }
 
-export function reserveMovement(sale: Sale, accounts: PartnerAccounts): Movement {
-  return saleMovement("reserve", sale, accounts.funds, accounts.reserved, null, "system");
+/** The price is promised: it is no longer free to spend. */
+export function reserveMovement(sale: Sale, priceMinor: number, accounts: PartnerAccounts): Movement {
+  const key = `reserve-${sale.deliveryId}`;
+  return movementOf(sale, {
+    key,
+    kind: "reserve",
+    from: accounts.funds,
+    to: accounts.reserved,
+    amountMinor: priceMinor,
+  });
 }
 
-export function postMovement(sale: Sale, accounts: PartnerAccounts): Movement {
-  return saleMovement("post", sale, accounts.reserved, accounts.revenue, null, "system");
+/** A part of what was reserved: that of a billing point, or what came out to be too much. */
+export interface ReservedPart {
+  readonly point: BillingPoint | "excess";
+  readonly amountMinor: number;
 }
 
-export function voidMovement(sale: Sale, accounts: PartnerAccounts): Movement {
-  return saleMovement("void", sale, accounts.reserved, accounts.funds, null, "system");
-}
-
-/** Takes a posted sale back by a new transaction; the old one stays as it is. */
-export function reverseMovement(sale: Sale, accounts: PartnerAccounts, reason: string, createdBy: string): Movement {
-  return saleMovement("reverse", sale, accounts.revenue, accounts.funds, reason, createdBy);
-}
-
-function saleMovement(
-  kind: "reserve" | "post" | "void" | "reverse",
+/**
+ * A part is posted when its billing point is reached, or voided. Both have the same key: the database lets a part be ended
+ * once, whoever tries what at the same time.
+ */
+export function endPartMovement(
+  kind: "post" | "void",
   sale: Sale,
-  fromAccountId: string,
-  toAccountId: string,
-  reason: string | null,
+  { point, amountMinor }: ReservedPart,
+  accounts: PartnerAccounts,
+  by: { readonly reason: string | null; readonly createdBy: string } = ofItself,
+): Movement {
+  const key = `end-${sale.deliveryId}-${point}`;
+  const to = kind === "post" ? accounts.revenue : accounts.funds;
+  return movementOf(sale, { key, kind, from: accounts.reserved, to, amountMinor, ...by });
+}
+
+/** Takes what was posted of a sale back by a new transaction; the old ones stay as they are. */
+export function reverseMovement(
+  sale: Sale,
+  amountMinor: number,
+  accounts: PartnerAccounts,
+  reason: string,
   createdBy: string,
 ): Movement {
+  const key = `reverse-${sale.deliveryId}`;
+  const { revenue: from, funds: to } = accounts;
+  return movementOf(sale, { key, kind: "reverse", from, to, amountMinor, reason, createdBy });
+}
+
+const ofItself = { reason: null, createdBy: "system" };
+
+function movementOf(
+  sale: Sale,
+  movement: {
+    readonly key: string;
+    readonly kind: TransactionKind;
+    readonly from: string;
+    readonly to: string;
+    readonly amountMinor: number;
+    readonly reason?: string | null;
+    readonly createdBy?: string;
+  },
+): Movement {
+  const { key, kind, from, to, amountMinor, reason, createdBy } = { ...ofItself, ...movement };
+  return { ...sale, key, kind, fromAccountId: from, toAccountId: to, amountMinor, reason, createdBy };
+}
+
+/** What is owed to an introducer: more of it, or, below zero, less of it. `partnerId` of the sale is the introducer. */
+export interface CostChange extends Sale {
+  readonly accounts: IntroducerAccounts;
+  /** What it is for, once for all. */
+  readonly key: string;
+  readonly amountMinor: number;
+  readonly reason: string | null;
+  readonly createdBy: string;
+}
+
+export function costMovement({ accounts, amountMinor, ...sale }: CostChange): Movement {
+  const isOwed = amountMinor >= 0;
   return {
-    key: `${kind}-${sale.deliveryId}`,
-    kind,
-    currency: sale.currency,
-    partnerId: sale.partnerId,
-    leadId: sale.leadId,
-    deliveryId: sale.deliveryId,
-    reason,
-    createdBy,
-    fromAccountId,
-    toAccountId,
-    amountMinor: sale.priceMinor,
+    ...sale,
+    kind: isOwed ? "cost" : "cost_reversal",
+    fromAccountId: isOwed ? accounts.lead_cost : accounts.payable,
+    toAccountId: isOwed ? accounts.payable : accounts.lead_cost,
+    amountMinor: Math.abs(amountMinor),
   };
 }

@@ -34,6 +34,8 @@ export async function verifyLedger(
       await verifyBy(snapshot, "each entry is in its account's currency and organisation", misplaced(organisationId)),
       ...replayed(await replayAccounts(snapshot, organisationId, onProgress)),
       await verifyBy(snapshot, "each reservation is posted or voided once", reservations(organisationId)),
+      await verifyBy(snapshot, "each delivery brought what was billed of it", revenues(organisationId)),
+      await verifyBy(snapshot, "introducers are owed what their leads bear", costs(organisationId)),
     ]);
 }
 
@@ -99,8 +101,9 @@ function misplaced(organisationId: string | null): RawBuilder<unknown> {
 }
 
 /**
- * What a delivery has reserved and what went from there, held against where it stands: one that is under way has its
- * price reserved, one that has ended has nothing reserved any more, and from none more was taken than was reserved.
+ * What a delivery has reserved and what went from there, held against where it stands: one that is under way or sold has
+ * of its price reserved what is not billed, one that has ended has nothing reserved any more, and from none more was taken
+ * than was reserved.
  */
 function reservations(organisationId: string | null): RawBuilder<unknown> {
   return sql`
@@ -120,7 +123,38 @@ function reservations(organisationId: string | null): RawBuilder<unknown> {
       group by t.delivery_id
     ) booked on booked.delivery_id = d.id
     cross join lateral (select case
-        when d.state in ('offered', 'sending', 'uncertain') and d.redelivery_of is distinct from 'delivered' then d.price_minor
+        when d.state in ('offered', 'sending', 'uncertain', 'delivered') then d.price_minor - d.billed_minor
         else 0 end as minor) expected
     where ${ofOrganisation("d", organisationId)}`;
+}
+
+function revenues(organisationId: string | null): RawBuilder<unknown> {
+  return sql`
+    select case when coalesce(booked.minor, 0) <> d.billed_minor
+        then format('delivery %s was billed %s, and %s is booked', d.id, d.billed_minor, coalesce(booked.minor, 0)) end as problem
+    from deliveries d
+    left join (
+      select t.delivery_id, sum(e.amount_minor) as minor
+      from accounts a join entries e on e.account_id = a.id join transactions t on t.id = e.transaction_id
+      where a.kind = 'revenue' and ${ofOrganisation("a", organisationId)}
+      group by t.delivery_id
+    ) booked on booked.delivery_id = d.id
+    where ${ofOrganisation("d", organisationId)}`;
+}
+
+/** For a lead itself, and for each of its sales; paying an introducer belongs to no lead. */
+function costs(organisationId: string | null): RawBuilder<unknown> {
+  return sql`
+    select case when coalesce(booked.minor, 0) <> l.cost_minor + coalesce(sold.minor, 0)
+        then format('lead %s bears a cost of %s, and %s is booked', l.id, l.cost_minor + coalesce(sold.minor, 0),
+          coalesce(booked.minor, 0)) end as problem
+    from leads l
+    left join (select lead_id, sum(cost_minor) as minor from deliveries group by lead_id) sold on sold.lead_id = l.id
+    left join (
+      select t.lead_id, sum(e.amount_minor) as minor
+      from accounts a join entries e on e.account_id = a.id join transactions t on t.id = e.transaction_id
+      where a.kind = 'payable' and t.lead_id is not null and ${ofOrganisation("a", organisationId)}
+      group by t.lead_id
+    ) booked on booked.lead_id = l.id
+    where ${ofOrganisation("l", organisationId)}`;
 }

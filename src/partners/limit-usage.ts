@@ -94,11 +94,20 @@ export function takePlace(usage: LimitUsage, timeZone: string, now: Date, priceM
 
 /** The usage after a lead gave its place back: to the windows it was taken from, where they are still the current ones. */
 export function givePlaceBack(usage: LimitUsage, timeZone: string, reservedAt: Date, priceMinor: number): LimitUsage {
-  const next = { ...usage, totalLeads: Math.max(0, usage.totalLeads - 1) };
+  return giveBack(usage, timeZone, reservedAt, 1, priceMinor);
+}
+
+/** The same of money alone: the lead keeps its place, and costs less than was reserved. */
+export function giveSpendBack(usage: LimitUsage, timeZone: string, reservedAt: Date, spendMinor: number): LimitUsage {
+  return giveBack(usage, timeZone, reservedAt, 0, spendMinor);
+}
+
+function giveBack(usage: LimitUsage, timeZone: string, reservedAt: Date, leads: 0 | 1, spendMinor: number): LimitUsage {
+  const next = { ...usage, totalLeads: Math.max(0, usage.totalLeads - leads) };
   for (const window of countedWindows) {
     const stored = read(usage, window);
     if (windowStart(window, timeZone, reservedAt).getTime() !== stored.start.getTime()) continue;
-    write(next, window, stored.start, Math.max(0, stored.leads - 1), Math.max(0, stored.spendMinor - priceMinor));
+    write(next, window, stored.start, Math.max(0, stored.leads - leads), Math.max(0, stored.spendMinor - spendMinor));
   }
   return next;
 }

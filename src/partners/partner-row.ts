@@ -1,6 +1,7 @@
 import type { Selectable } from "kysely";
 import type { Tables } from "../db/tables.ts";
 import type { Vault } from "../encrypt.ts";
+import type { Price } from "../prices/price.ts";
 import { sealDeliverySettings } from "./delivery-settings.ts";
 import type { PartnerDocument } from "./partner.ts";
 
@@ -12,6 +13,9 @@ export const partnerColumns = [
   "timeZone",
   "currency",
   "leadValueMinor",
+  "leadPrices",
+  "billing",
+  "leadCost",
   "creditLimitMinor",
   "contact",
   "limits",
@@ -33,17 +37,32 @@ export type PartnerRow = Pick<Selectable<Tables["partners"]>, (typeof partnerCol
 
 /** The document of a partner as it was stored: its secrets are encrypted. */
 export function toDocument(row: PartnerRow): PartnerDocument {
-  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, leadValueMinor, creditLimitMinor, ...document } = row;
-  return { ...document, leadValue: leadValueMinor, creditLimit: creditLimitMinor };
+  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, creditLimitMinor, ...priced } = row;
+  const { leadValueMinor: _leadValueMinor, leadPrices: _leadPrices, ...document } = priced;
+  return { ...document, leadValue: leadValueOf(row), creditLimit: creditLimitMinor };
+}
+
+/** What a partner pays for a lead: one amount, which is a column, and beside it the rules and bounds where there are any. */
+export function leadValueOf({ leadValueMinor, leadPrices }: Pick<PartnerRow, "leadValueMinor" | "leadPrices">): Price {
+  return leadPrices === null ? leadValueMinor : { default: leadValueMinor, ...leadPrices };
+}
+
+function leadValueColumns(leadValue: Price) {
+  if (typeof leadValue === "number") return { leadValueMinor: leadValue, leadPrices: null };
+  const { default: leadValueMinor, ...leadPrices } = leadValue;
+  return { leadValueMinor, leadPrices: JSON.stringify(leadPrices) };
 }
 
 /** The columns that a document goes into; its secrets come in the clear. */
 export function toColumns(vault: Vault, document: PartnerDocument) {
-  const { leadValue, creditLimit, contact, limits, schedule, alerts, internet, email, ...columns } = document;
+  const { leadValue, billing, leadCost, creditLimit, contact, limits, schedule, alerts, internet, email, ...columns } =
+    document;
   const sealed = sealDeliverySettings(vault, { internet, email });
   return {
     ...columns,
-    leadValueMinor: leadValue,
+    ...leadValueColumns(leadValue),
+    billing: billing === null ? null : JSON.stringify(billing),
+    leadCost: leadCost === null ? null : JSON.stringify(leadCost),
     creditLimitMinor: creditLimit,
     contact: JSON.stringify(contact),
     limits: JSON.stringify(limits),

@@ -1,11 +1,12 @@
 import type { Config } from "../config.ts";
 import type { Warning } from "../http/api.ts";
+import { billingPoints, partsOf, sumOf } from "../prices/billing.ts";
 import { limitWarnings } from "./limit-windows.ts";
 import type { PartnerDocument } from "./partner.ts";
 
 /** What is allowed in a partner's settings and yet hardly meant: each with its field and what follows from it. */
 export function partnerWarnings(document: PartnerDocument, config: Pick<Config, "smtp" | "twilio">): Warning[] {
-  const { type, contact, alerts, internet, email, limits } = document;
+  const { type, contact, alerts, internet, email, limits, billing } = document;
   const warnings: Warning[] = limitWarnings(limits).map(({ field, message }) => ({
     field: `limits.${field}`,
     message,
@@ -22,6 +23,13 @@ export function partnerWarnings(document: PartnerDocument, config: Pick<Config, 
     email !== null && config.smtp === null,
     "email",
     "No mail server is configured (SMTP_HOST): nothing can be sent.",
+  );
+  const hasAmounts = billingPoints.some((point) => billing?.[point]?.amount !== undefined);
+  const wholeMinor = 1_000_000;
+  warn(
+    !hasAmounts && sumOf(partsOf(wholeMinor, billing)) < wholeMinor,
+    "billing",
+    `All billing points together are ${sumOf(partsOf(wholeMinor, billing)) / 10_000} % of a lead's value.`,
   );
   warn(
     alerts.leadReferredSms && contact.phone === null,

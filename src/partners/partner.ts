@@ -1,6 +1,9 @@
 import { parsePhoneNumberFromString } from "libphonenumber-js/max";
 import { z } from "zod";
 import { emailSettingsSchema, internetSettingsSchema } from "../channels/settings.ts";
+import { billingSchema } from "../prices/billing.ts";
+import { leadCostSchema } from "../prices/lead-cost.ts";
+import { priceSchema } from "../prices/price.ts";
 import { currencySchema, minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
 import { limitsSchema } from "./limit-windows.ts";
 import { scheduleSchema } from "./schedule.ts";
@@ -41,8 +44,11 @@ export const partnerSchema = z.strictObject({
   active: z.boolean().default(true),
   timeZone: timeZoneSchema,
   currency: currencySchema,
-  leadValue: minorUnitsSchema.default(0),
+  leadValue: priceSchema.default(0),
+  billing: billingSchema.nullable().default(null),
   creditLimit: minorUnitsSchema.default(0),
+  /** What it is paid for leads that it introduces; an intake key may say otherwise. */
+  leadCost: leadCostSchema.nullable().default(null),
   contact: contactSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   schedule: scheduleSchema.nullable().default(null),

@@ -45,11 +45,11 @@ export async function recountUsage(
     select campaign_id,
       count(*) filter (where reserved_at >= ${hourStart}) as hour_leads,
       count(*) filter (where reserved_at >= ${dayStart}) as day_leads,
-      coalesce(sum(price_minor) filter (where reserved_at >= ${dayStart}), 0) as day_spend_minor,
+      coalesce(sum(price_minor) filter (where reserved_at >= ${dayStart} and state <> 'returned'), 0) as day_spend_minor,
       count(*) filter (where reserved_at >= ${weekStart}) as week_leads,
-      coalesce(sum(price_minor) filter (where reserved_at >= ${weekStart}), 0) as week_spend_minor,
+      coalesce(sum(price_minor) filter (where reserved_at >= ${weekStart} and state <> 'returned'), 0) as week_spend_minor,
       count(*) filter (where reserved_at >= ${monthStart}) as month_leads,
-      coalesce(sum(price_minor) filter (where reserved_at >= ${monthStart}), 0) as month_spend_minor
+      coalesce(sum(price_minor) filter (where reserved_at >= ${monthStart} and state <> 'returned'), 0) as month_spend_minor
     from deliveries
     where partner_id = ${partnerId} and reserved_at >= least(${weekStart}::timestamptz, ${monthStart}::timestamptz)
     group by rollup (campaign_id)

@@ -76,6 +76,7 @@ const maySetHoldsFree: ReadonlySet<keyof PartnerDocument> = new Set([
   "type",
   "timeZone",
   "leadValue",
+  "billing",
   "creditLimit",
   "limits",
   "schedule",

@@ -4,16 +4,19 @@ import type { WhenBlocked } from "../db/tables.ts";
 import { type LimitUsage, type ReachedLimit, reachedLimits } from "../partners/limit-usage.ts";
 import type { Limits } from "../partners/limit-windows.ts";
 import { openingAt, type Schedule } from "../partners/schedule.ts";
+import type { Billing } from "../prices/billing.ts";
+import { leadPrice, type Price } from "../prices/price.ts";
+import { type AgreedSale, agreeSale } from "../prices/sale-terms.ts";
 import { blockOf, mayPassAt, type Reason } from "./reasons.ts";
 
 /** One line of a routing group: what a campaign agreed with a partner. */
-export interface Candidate {
+export interface Candidate extends AgreedSale {
   readonly groupId: string;
   readonly partnerId: string;
   readonly priority: number;
   readonly weight: number;
-  /** What this lead costs the partner here, in minor units of the partner's currency. */
-  readonly priceMinor: number;
+  /** Where a lead's fields decide what it costs: by what; price and terms are then those of a lead that no rule names. */
+  readonly pricing: { readonly price: Price; readonly billing: Billing | null } | null;
   readonly filter: Filter | null;
   /** Limits that bind in this campaign, beside the partner's own. */
   readonly limits: Limits | null;
@@ -52,6 +55,14 @@ export interface RoutableLead {
   readonly mayWait: boolean;
   /** Partners that had this lead before, with what became of it. */
   readonly hadBy: ReadonlyMap<string, string>;
+}
+
+/** The candidate with the price of this lead. */
+export function pricedFor(candidate: Candidate, { fields }: Pick<RoutableLead, "fields">): Candidate {
+  const { pricing } = candidate;
+  return pricing === null
+    ? candidate
+    : { ...candidate, ...agreeSale(leadPrice(pricing.price, fields), pricing.billing) };
 }
 
 /** Every reason, all at once, why this partner does not get this lead now. None: it may have it. */

@@ -1,9 +1,11 @@
 import { takePlace } from "../partners/limit-usage.ts";
+import { expectedMinor } from "../prices/sale-terms.ts";
 import {
   assess,
   type Buyer,
   type Candidate,
   judgeReasons,
+  pricedFor,
   type RoutableLead,
   type Standing,
   type Verdict,
@@ -176,7 +178,8 @@ function chooseInGroup(deciding: Deciding, group: Group, placedInGroup: number):
   for (const entry of assessed) if (entry.verdict.kind === "excluded") note(deciding, entry, "excluded");
 }
 
-function assessCandidate({ lead, taken, market, now }: Deciding, candidate: Candidate): Assessed {
+function assessCandidate({ lead, taken, market, now }: Deciding, unpriced: Candidate): Assessed {
+  const candidate = pricedFor(unpriced, lead);
   const buyer = found(market.buyers, candidate.partnerId);
   const standing = found(market.standings, candidate.partnerId);
   const reasons = assess({ ...lead, hadBy: taken }, candidate, buyer, standing, now);
@@ -212,7 +215,7 @@ export function orderCandidates<T extends Ordered>(
     case "highest_price":
       return entries.toSorted(
         (a, b) =>
-          b.candidate.priceMinor - a.candidate.priceMinor ||
+          expectedMinor(b.candidate) - expectedMinor(a.candidate) ||
           a.candidate.priority - b.candidate.priority ||
           leastRecent(a, b),
       );

@@ -1,9 +1,13 @@
 import { sql } from "kysely";
-import type { RoutingGroup } from "../campaigns/campaign.ts";
+import type { CampaignValue, RoutingGroup } from "../campaigns/campaign.ts";
 import type { Database } from "../db/database.ts";
 import type { WhenBlocked } from "../db/tables.ts";
 import { availableMinor, type PartnerFunds, readPartnerFunds } from "../ledger/accounts.ts";
 import { type LimitUsage, unusedUsage } from "../partners/limit-usage.ts";
+import { leadValueOf } from "../partners/partner-row.ts";
+import type { Billing } from "../prices/billing.ts";
+import { isSameForAll, leadPrice, type Price } from "../prices/price.ts";
+import { agreeSale } from "../prices/sale-terms.ts";
 import type { Buyer, Standing } from "./assess.ts";
 import type { Group, Market, Turns } from "./choose.ts";
 
@@ -14,6 +18,7 @@ export interface RoutedCampaign {
   readonly whenClosed: WhenBlocked;
   readonly whenCapped: WhenBlocked;
   readonly whenUnfunded: WhenBlocked;
+  readonly leadValues: readonly CampaignValue[];
   readonly routing: readonly RoutingGroup[];
   readonly turns: Readonly<Record<string, Turns>>;
 }
@@ -72,6 +77,7 @@ export async function readRoutedCampaign(transaction: Database, campaignId: stri
       "c.whenCapped",
       "c.whenUnfunded",
       "c.whenUncertain",
+      "c.leadValues",
       "c.routing",
       "r.turns",
     ])
@@ -86,7 +92,8 @@ export function routedPartnerIds(campaign: RoutedCampaign): readonly string[] {
 
 interface LoadedPartner {
   readonly buyer: Buyer;
-  readonly leadValueMinor: number;
+  readonly leadValue: Price;
+  readonly billing: Billing | null;
   readonly creditLimitMinor: number;
 }
 
@@ -101,13 +108,14 @@ async function readBuyers(
     .innerJoin("endpoints as e", "e.partnerId", "p.id")
     .select(["p.id", "p.active", "p.type", "p.timeZone", "p.currency", "p.limits", "p.schedule", "p.whenClosed"])
     .select(["p.whenCapped", "p.whenUnfunded", "p.spreadSeconds", "p.leadValueMinor", "p.creditLimitMinor"])
+    .select(["p.leadPrices", "p.billing"])
     .select(["e.pausedUntil", "e.pauseReason"])
     .select(sql<boolean>`p.internet is not null or p.email is not null`.as("hasDelivery"))
     .where("p.id", "in", partnerIds)
     .execute();
   return new Map(
     rows.map((row) => {
-      const { leadValueMinor, creditLimitMinor, spreadSeconds, ...rest } = row;
+      const { leadValueMinor: _value, leadPrices: _prices, billing, creditLimitMinor, spreadSeconds, ...rest } = row;
       const buyer: Buyer = {
         ...rest,
         whenClosed: row.whenClosed ?? campaign.whenClosed,
@@ -115,7 +123,7 @@ async function readBuyers(
         whenUnfunded: row.whenUnfunded ?? campaign.whenUnfunded,
         spreadMs: spreadSeconds * 1000,
       };
-      return [row.id, { buyer, leadValueMinor, creditLimitMinor }];
+      return [row.id, { buyer, leadValue: leadValueOf(row), billing, creditLimitMinor }];
     }),
   );
 }
@@ -159,15 +167,23 @@ function groupsOf(campaign: RoutedCampaign, partners: ReadonlyMap<string, Loaded
       const partner = partners.get(row.partnerId);
       if (partner === undefined) return [];
       const { partnerId, priority, weight, filter, limits } = row;
+      const price = row.price ?? campaignPrice(campaign, partner.buyer.currency) ?? partner.leadValue;
+      const billing = row.billing ?? partner.billing;
       return {
         groupId: group.id,
         partnerId,
         priority,
         weight,
-        priceMinor: row.price ?? partner.leadValueMinor,
+        ...agreeSale(leadPrice(price, {}), billing),
+        pricing: isSameForAll(price) ? null : { price, billing },
         filter,
         limits,
       };
     }),
   }));
+}
+
+/** What the campaign's leads cost in a currency; null where it does not say. */
+function campaignPrice({ leadValues }: RoutedCampaign, currency: string): Price | null {
+  return leadValues.find((value) => value.currency === currency)?.price ?? null;
 }

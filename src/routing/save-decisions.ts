@@ -49,21 +49,22 @@ function deliveryClauses(
         deliveryRows(decided, market, now),
         `
         id uuid, is_new boolean, lead_id uuid, partner_id uuid, group_id uuid, price_minor bigint, currency
-        text, state text, due_at timestamptz, hold_until timestamptz, hold_reason jsonb, reserved_at timestamptz`,
+        text, terms jsonb, state text, due_at timestamptz, hold_until timestamptz, hold_reason jsonb, reserved_at
+        timestamptz`,
       )} as g
     ), carried_on as (
       update deliveries d
       set state = g.state, due_at = g.due_at, hold_until = g.hold_until, hold_reason = g.hold_reason,
-          reserved_at = g.reserved_at, price_minor = g.price_minor, group_id = g.group_id
+          reserved_at = g.reserved_at, price_minor = g.price_minor, terms = g.terms, group_id = g.group_id
       from placed g where not g.is_new and d.id = g.id and d.state = 'held'
     ), cancelled as (
       update deliveries set state = 'cancelled', due_at = null, finished_at = ${now}::timestamptz
       where id = any(${cancelledIds}::uuid[]) and state = 'held'
     ), made as (
       insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, group_id, state, due_at, hold_until,
-        hold_reason, price_minor, currency, reserved_at, created_at)
+        hold_reason, price_minor, currency, terms, reserved_at, created_at)
       select id, ${organisationId}::uuid, lead_id, ${campaignId}::uuid, partner_id, group_id, state, due_at, hold_until,
-        hold_reason, price_minor, currency, reserved_at, ${now}::timestamptz
+        hold_reason, price_minor, currency, terms, reserved_at, ${now}::timestamptz
       from placed where is_new
     )`;
 }
@@ -74,6 +75,7 @@ function deliveryRows(decided: readonly DecidedLead[], market: LoadedMarket, now
     partner_id: candidate.partnerId,
     group_id: candidate.groupId,
     price_minor: candidate.priceMinor,
+    terms: candidate.terms,
     currency: market.buyers.get(candidate.partnerId)?.currency ?? "",
   });
   return decided.flatMap(({ lead, sends, holds }) => [
@@ -134,10 +136,7 @@ function reservations(decided: readonly DecidedLead[], market: LoadedMarket): Mo
       const funds = market.funds.get(partnerId);
       if (funds === undefined) throw new Error(`Partner ${partnerId} has no accounts.`);
       const { currency, accounts } = funds;
-      return reserveMovement(
-        { deliveryId: id, leadId: lead.id, partnerId, currency, priceMinor: candidate.priceMinor },
-        accounts,
-      );
+      return reserveMovement({ deliveryId: id, leadId: lead.id, partnerId, currency }, candidate.priceMinor, accounts);
     }),
   );
 }

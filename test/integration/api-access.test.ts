@@ -215,6 +215,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/leads/{id}/redeliver": {},
   "POST /v1/leads/{id}/unrefer": { partnerId: someId },
   "POST /v1/deliveries/{id}/resolve": { outcome: "delivered" },
+  "POST /v1/deliveries/{id}/billing-point": { point: "qualified" },
+  "PATCH /v1/campaigns/{id}/intake-keys/{keyId}": { name: "Mine now" },
 };
 
 describe("what one organisation has", () => {

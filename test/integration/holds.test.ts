@@ -156,7 +156,7 @@ describe("at release every check runs again", () => {
   test("a filter that was changed", async () => {
     const { seller, buyer, other, campaignId } = await holdTwo();
     const filter = { field: "postcode", op: "startsWith", value: "SW" } as const;
-    const row = { priority: 1, weight: 1, price: 1000, filter: null, limits: null };
+    const row = { priority: 1, weight: 1, price: 1000, billing: null, filter: null, limits: null };
     const partners = [
       { ...row, partnerId: buyer.id, priority: 0, filter },
       { ...row, partnerId: other.id },

@@ -7,6 +7,7 @@ import { unreferLead } from "../../src/leads/unrefer-lead.ts";
 import { recordPayment } from "../../src/ledger/record-payment.ts";
 import { addOrganisation } from "../helpers/installation.ts";
 import { type Buyer, type Seller, useSellers } from "../helpers/seller.ts";
+import { expectSoundLedger } from "../helpers/sound-ledger.ts";
 
 /** Money is a ledger: double entry, append only, integers; available never goes below zero through a sale. */
 
@@ -27,32 +28,6 @@ async function asOwner<T>(seller: Seller, work: (database: Database) => Promise<
   } finally {
     await owner.destroy();
   }
-}
-
-/** What must hold of every ledger at every time. */
-async function expectSoundLedger(seller: Seller): Promise<void> {
-  await seller.inOrganisation(async (transaction) => {
-    const { rows: sums } = await sql<{
-      sum: number;
-    }>`select coalesce(sum(amount_minor), 0) as sum from entries`.execute(transaction);
-    expect(sums).toEqual([{ sum: 0 }]);
-    const { rows: uneven } = await sql`
-      select transaction_id from entries group by transaction_id having sum(amount_minor) <> 0 or count(*) < 2
-    `.execute(transaction);
-    expect(uneven).toEqual([]);
-    const { rows: wrong } = await sql`
-      select a.id from accounts a left join entries e on e.account_id = a.id
-      group by a.id having a.balance_minor <> coalesce(sum(e.amount_minor), 0)
-    `.execute(transaction);
-    expect(wrong).toEqual([]);
-    // Everything reserved belongs to a delivery that is not over.
-    const { rows: reserved } = await sql<{ accounts: number; deliveries: number }>`
-      select (select coalesce(sum(balance_minor), 0) from accounts where kind = 'reserved') as accounts,
-        (select coalesce(sum(price_minor), 0) from deliveries
-         where state in ('sending', 'offered', 'uncertain') and redelivery_of is distinct from 'delivered') as deliveries
-    `.execute(transaction);
-    expect(reserved[0]?.accounts).toBe(reserved[0]?.deliveries);
-  });
 }
 
 describe("a sale", () => {

@@ -6,7 +6,7 @@ import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
 import { takePartner } from "../../src/delivery/drained-partner.ts";
 import type { Intake } from "../../src/leads/receive-lead.ts";
 import { readPartnerFunds } from "../../src/ledger/accounts.ts";
-import { book, postMovement } from "../../src/ledger/book.ts";
+import { book, endPartMovement } from "../../src/ledger/book.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { type Seller, useSellers } from "../helpers/seller.ts";
 import { until } from "../helpers/until.ts";
@@ -262,7 +262,7 @@ describe("a lead is sold once and charged once", () => {
 });
 
 describe("the database itself refuses a second", () => {
-  test("posting of one delivery", async () => {
+  test.each(["post", "void"] as const)("end of what a delivery reserved: %s after it was posted", async (kind) => {
     const seller = await sellers.open();
     const buyer = await seller.partner();
     const leadId = await seller.lead(await seller.campaign([buyer]));
@@ -272,7 +272,9 @@ describe("the database itself refuses a second", () => {
       const funds = (await readPartnerFunds(transaction, [buyer.id], "lock")).get(buyer.id);
       if (funds === undefined || delivery === undefined) throw new Error("nothing to book");
       const sale = { ...delivery, deliveryId: delivery.id };
-      await book(transaction, seller.organisationId, [postMovement(sale, funds.accounts)], new Date());
+      const part = { point: "accepted", amountMinor: 1000 } as const;
+      const movement = endPartMovement(kind, sale, part, funds.accounts);
+      await book(transaction, seller.organisationId, [movement], new Date());
     });
     await expect(again).rejects.toMatchObject({ constraint: "transactions_organisation_id_key_key" });
     expect(await seller.funds(buyer)).toMatchObject({ reserved: 0, revenue: 1000 });

@@ -118,7 +118,10 @@ describe("handoff ledger verify", () => {
       sql`update accounts set balance_minor = balance_minor + 1 where kind = 'revenue' and id in
           (select account_id from entries where transaction_id = ${id})`,
     );
-    expect(await problemsOf(seller)).toEqual([`transaction ${id} sums to 1 GBP`]);
+    expect(await problemsOf(seller)).toEqual([
+      `transaction ${id} sums to 1 GBP`,
+      expect.stringMatching(/^delivery .* was billed \d+, and \d+ is booked$/),
+    ]);
   });
 
   test("a transaction without entries is found", async () => {
@@ -180,11 +183,12 @@ describe("handoff ledger verify", () => {
           insert into entries (transaction_id, account_id, organisation_id, amount_minor, currency)
           select ${id}, e.account_id, e.organisation_id, e.amount_minor, e.currency
           from entries e join transactions t on t.id = e.transaction_id
-          where t.delivery_id = ${delivery} and t.key like 'post-%'`.execute(transaction);
+          where t.delivery_id = ${delivery} and t.kind = 'post'`.execute(transaction);
       });
     });
     expect(await problemsOf(seller)).toEqual([
       `delivery ${delivery}: 1000 more was posted or voided than was reserved`,
+      `delivery ${delivery} was billed 1000, and 2000 is booked`,
     ]);
   });
 
@@ -195,12 +199,13 @@ describe("handoff ledger verify", () => {
     await damage(
       seller,
       sql`update deliveries set state = 'rejected' where id = ${sent}`,
-      sql`update deliveries set state = 'uncertain' where id = ${ended}`,
+      sql`update deliveries set billed_minor = 400 where id = ${ended}`,
     );
     expect((await problemsOf(seller)).toSorted()).toEqual(
       [
         `delivery ${sent} is rejected, and 1000 is still reserved`,
-        `delivery ${ended} is uncertain at 1000, and 0 is reserved`,
+        `delivery ${ended} is delivered at 600, and 0 is reserved`,
+        `delivery ${ended} was billed 400, and 1000 is booked`,
       ].toSorted(),
     );
   });

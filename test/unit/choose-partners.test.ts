@@ -11,7 +11,18 @@ const noLimits: Limits = { hour: 0, day: 0, week: 0, month: 0, total: 0, spendDa
 const evenings = { wed: [{ from: "18:00", to: "20:00" }] };
 
 function candidate(partnerId: string, groupId: string, change: Partial<Candidate> = {}): Candidate {
-  return { groupId, partnerId, priority: 10, weight: 1, priceMinor: 1000, filter: null, limits: null, ...change };
+  return {
+    groupId,
+    partnerId,
+    priority: 10,
+    weight: 1,
+    priceMinor: 1000,
+    terms: null,
+    pricing: null,
+    filter: null,
+    limits: null,
+    ...change,
+  };
 }
 
 function buyer(id: string, change: Partial<Buyer> = {}): Buyer {

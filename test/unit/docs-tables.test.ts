@@ -20,6 +20,8 @@ import { errors } from "../../src/errors.ts";
 import { leadStates } from "../../src/leads/find-leads.ts";
 import { limitsSchema, windowEnd, windowStart } from "../../src/partners/limit-windows.ts";
 import { openingAt, type Schedule, weekdays } from "../../src/partners/schedule.ts";
+import { leadCostSchema } from "../../src/prices/lead-cost.ts";
+import { acceptSale, agreeSale, priceNotes } from "../../src/prices/sale-terms.ts";
 import { projectRoot } from "../../src/project-root.ts";
 import { blockOf, explainReason, type Reason, type ReasonCode } from "../../src/routing/reasons.ts";
 import { readPage, readTable, readTables, type Table } from "../helpers/documentation.ts";
@@ -227,6 +229,38 @@ function answered(status: number, body = ""): Reply {
 function failed(code: FailureCode, arrived: "no" | "unknown"): Reply {
   return { kind: "failure", code, detail: "it failed", arrived, durationMs: 1 };
 }
+
+describe("docs/money.md", () => {
+  const page = readPage("docs/money.md");
+
+  test.each(readTable(page, "A price that the answer names"))(
+    "an answer that names %s",
+    (named = "", charged, note) => {
+      const price = { valueMinor: 1000, answer: { min: 500, max: 3000 } };
+      const accepted = acceptSale(agreeSale(price, null), "GBP", named === "nothing" ? null : named, new Date());
+      expect([String(accepted.billedMinor), accepted.priceNote ?? ""]).toEqual([charged, note]);
+    },
+  );
+
+  test("tells every note about a price", () => {
+    const told = readTable(page, "A price that the answer names").map(([, , note]) => note ?? "");
+    expect([...new Set(told.filter((note) => note !== ""))].sort()).toEqual([...priceNotes].sort());
+  });
+
+  test.each(readTable(page, "What introducers are paid"))("%s is a good cost", (cost = "") => {
+    expect(leadCostSchema.safeParse(JSON.parse(cost)).success).toBe(true);
+  });
+
+  test("tells every account and every kind of transaction of a sale", () => {
+    const [, accounts = [], kinds = []] = readTables(page, "What a sale books");
+    expect(accounts.map(([name]) => name)).toEqual(
+      expect.arrayContaining(["funds", "reserved", "`lead_cost`, `payable`"]),
+    );
+    expect(kinds.map(([name]) => name)).toEqual(
+      expect.arrayContaining(["reserve", "post", "void", "cost", "cost_reversal"]),
+    );
+  });
+});
 
 describe("docs/operations.md", () => {
   const page = readPage("docs/operations.md");

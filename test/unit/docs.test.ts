@@ -14,6 +14,7 @@ import { namedFields } from "../../src/partners/check-delivery.ts";
 import { limitsSchema } from "../../src/partners/limit-windows.ts";
 import { partnerSchema } from "../../src/partners/partner.ts";
 import { scheduleSchema } from "../../src/partners/schedule.ts";
+import { priceSchema } from "../../src/prices/price.ts";
 import { projectRoot } from "../../src/project-root.ts";
 import { type Block, readPage, readPages } from "../helpers/documentation.ts";
 
@@ -55,6 +56,7 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
   internet: internetSettingsSchema,
   limits: limitsSchema,
   partner: partnerSchema,
+  price: priceSchema,
   resolve: resolutionSchema,
   rules: rulesSchema,
   schedule: scheduleSchema,

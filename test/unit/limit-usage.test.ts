@@ -2,6 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
   givePlaceBack,
+  giveSpendBack,
   type LimitUsage,
   reachedLimits,
   takePlace,
@@ -57,6 +58,7 @@ const someStep = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant("take" as const), priceMinor: fc.integer({ min: 0, max: 2500 }) }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("give back" as const), which: fc.nat() }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("costs less" as const), which: fc.nat() }) },
   {
     weight: 3,
     // Minutes, hours, days, and to the next month.
@@ -90,6 +92,13 @@ describe("what has been used of a limit", () => {
               if (given === undefined) continue;
               taken = taken.filter((one) => one !== given);
               usage = givePlaceBack(usage, zone, given.at, given.priceMinor);
+            } else if (step.kind === "costs less") {
+              const given = taken[step.which % Math.max(1, taken.length)];
+              if (given === undefined) continue;
+              const lessMinor = Math.floor(given.priceMinor / 3);
+              const cheaper = { ...given, priceMinor: given.priceMinor - lessMinor };
+              taken = taken.map((one) => (one === given ? cheaper : one));
+              usage = giveSpendBack(usage, zone, given.at, lessMinor);
             } else {
               const reached = reachedLimits(usage, limits, zone, now, step.priceMinor);
               const told = reached.map(({ kind, window }) => `${kind} ${window}`).sort();
