@@ -18,16 +18,17 @@ export const usage = `npm run bench -- [options]
 
 Measures Handoff beside the bare pipeline that one would write instead (Fastify, one insert, one BullMQ job, one POST,
 one update; no checks) and beside BullMQ with jobs that do nothing: same leads, same receiver, same concurrency, same
-database with every durability setting on. Sender and receiver of the leads are processes of their own. Takes about two
-minutes. Plots, and all figures as tables, go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or
-full; never for being slow.
+database with every durability setting on. Sender and receiver of the leads are processes of their own. Takes less than
+two minutes where nothing else runs; what other programs took is said beside the figures. Plots, and all figures as tables,
+go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a partner that was closed or full; never for being
+slow.
 
   --backend postgres|redis   only this queue backend (default: both, Redis where redis-server is in PATH)
   --only PART                only this part:
 ${partNames.map((name) => `                               ${name.padEnd(8)}${parts[name]}`).join("\n")}
-  --full                     longer runs, more paces, Handoff in one process too, and the parts stored and memory: again with
-                             1,000, 100,000 and 1,000,000 leads stored, with 1,000,000 held, and with 100,000 in the
-                             queue (about an hour, and 12 GB of disk)
+  --full                     longer runs, each mix at 80 % of its top rate too, Handoff in one process too, and the parts
+                             stored and memory: again with 1,000, 100,000 and 1,000,000 leads stored, with 1,000,000
+                             held, and with 100,000 in the queue (about an hour, and 12 GB of disk)
   --json                     the figures as JSON in the last line
   --help                     this
 `;
