@@ -19,6 +19,8 @@ import { refuseUnstorableText } from "./http/refuse-unstorable-text.ts";
 import { sendProblem } from "./http/send-problem.ts";
 import { validatorCompiler } from "./http/validate.ts";
 import { billingRoutes } from "./leads/billing-routes.ts";
+import { invoiceRoutes } from "./invoices/invoice-routes.ts";
+import { statementRoutes } from "./invoices/statement-routes.ts";
 import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
@@ -90,6 +92,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   trialRoutes(v1, context);
   wsdlRoutes(v1, context);
   ledgerRoutes(v1, context);
+  statementRoutes(v1, context);
+  invoiceRoutes(v1, context);
   campaignRoutes(v1, context);
   intakeKeyRoutes(v1, context);
   leadRoutes(v1, context);

@@ -14,6 +14,8 @@ export const errors = {
   idempotency_conflict: { status: 409, title: "The Idempotency-Key was used before with other content" },
   campaign_inactive: { status: 409, title: "The campaign is switched off" },
   currency_in_use: { status: 409, title: "The currency cannot change once money is booked in it" },
+  nothing_to_invoice: { status: 409, title: "Nothing was booked that is on no invoice yet" },
+  invoice_state: { status: 409, title: "The invoice is in a state that does not allow this" },
   insufficient_funds: { status: 409, title: "The partner does not have that much to give back" },
   delivery_under_way: { status: 409, title: "A delivery of this lead is under way" },
   lead_state: { status: 409, title: "The lead is in a state that does not allow this" },

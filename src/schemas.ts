@@ -1,5 +1,6 @@
 import { IANAZone } from "luxon";
 import { z } from "zod";
+import { isCurrency, percentToRate } from "./money.ts";
 
 /** Pieces that the documents of several parts share. */
 
@@ -19,4 +20,10 @@ export const whenBlockedSchema = z.enum(["next", "hold"], "must be next or hold"
 
 export const currencySchema = z
   .string()
-  .regex(/^[A-Z]{3}$/, "must be a currency code of three capital letters, such as GBP");
+  .refine(isCurrency, "must be a currency of ISO 4217 in three capital letters, such as GBP");
+
+export const percentSchema = z
+  .number()
+  .min(0, "must not be negative")
+  .max(100, "must be at most 100")
+  .refine((percent) => percentToRate(percent) !== null, "must have at most four decimals");

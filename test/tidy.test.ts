@@ -75,7 +75,8 @@ describe("imports run one way", () => {
 
   test("channels know no database, no queue and no ledger, nor anything else of ours", () => {
     const outside = importsWhere((from, to) => isIn(from, "src/channels") && !isIn(to, "src/channels"));
-    expect(outside.filter((line) => !line.endsWith("→ src/project-root.ts"))).toEqual([]);
+    const known = ["src/project-root.ts", "src/money.ts"];
+    expect(outside.filter((line) => !known.some((file) => line.endsWith(`→ ${file}`)))).toEqual([]);
   });
 
   test("what checks the product in the chaos trial shares no code with it", () => {

@@ -10,7 +10,7 @@ export interface AlertedPartner {
   readonly id: string;
   readonly organisationId: string;
   readonly name: string;
-  readonly contact: PartnerContact;
+  readonly contact: Pick<PartnerContact, "phone" | "email">;
   readonly alerts: PartnerAlerts;
   readonly delivery: DeliverySettings;
 }
@@ -33,7 +33,7 @@ export interface NewAlert {
 
 export const recipientSeparator = ", ";
 
-export const alertKinds = ["lead_referred", "lead_copy", "endpoint_paused", "delivery_uncertain"] as const;
+export const alertKinds = ["lead_referred", "lead_copy", "endpoint_paused", "delivery_uncertain", "invoice"] as const;
 export type AlertKind = (typeof alertKinds)[number];
 
 /** Stores alerts in the transaction of what they tell about; they are sent after the commit. Gives how many were new. */

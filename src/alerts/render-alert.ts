@@ -5,6 +5,8 @@ import type { FieldValue, MailRequest, TemplateVariables } from "../channels/con
 import { emailChannel } from "../channels/email.ts";
 import { type PlaceName, renderTemplate } from "../channels/templates.ts";
 import type { Context } from "../context.ts";
+import { requireInvoice } from "../invoices/invoice.ts";
+import { invoicePdf } from "../invoices/invoice-paper.ts";
 import { openDeliverySettings } from "../partners/delivery-settings.ts";
 import { projectRoot } from "../project-root.ts";
 import type { ClaimedAlert } from "./claim-alerts.ts";
@@ -22,7 +24,7 @@ interface AlertVariables extends TemplateVariables {
   readonly alert: Readonly<Record<string, FieldValue>>;
 }
 
-export type AlertMail = Pick<MailRequest, "to" | "subject" | "text" | "html" | "headers">;
+export type AlertMail = Pick<MailRequest, "to" | "subject" | "text" | "html" | "headers" | "attachments">;
 
 export type RenderedAlert<Content> =
   | { readonly ok: true; readonly content: Content }
@@ -37,7 +39,11 @@ export async function renderAlertSms(context: Context, alert: ClaimedAlert): Pro
 }
 
 /** The mail of an alert. Says which template cannot be used, and why. */
-export async function renderAlertMail(context: Context, alert: ClaimedAlert): Promise<RenderedAlert<AlertMail>> {
+export async function renderAlertMail(
+  context: Context,
+  organisationId: string,
+  alert: ClaimedAlert,
+): Promise<RenderedAlert<AlertMail>> {
   if (alert.kind === "lead_copy") return renderLeadCopy(context, alert);
   const name = `email/alert-${fileName(alert)}`;
   const rendered = await renderFiles(context.config.dataDirectory, alert, {
@@ -45,7 +51,18 @@ export async function renderAlertMail(context: Context, alert: ClaimedAlert): Pr
     text: [`${name}.text.liquid`, "text"],
     html: [`${name}.html.liquid`, "html"],
   });
-  return rendered.ok ? { ok: true, content: { to: [alert.recipient], ...rendered.content, headers: [] } } : rendered;
+  if (!rendered.ok) return rendered;
+  const attachments = alert.kind === "invoice" ? [await attachInvoice(context, organisationId, alert)] : [];
+  return { ok: true, content: { to: [alert.recipient], ...rendered.content, headers: [], attachments } };
+}
+
+async function attachInvoice(context: Context, organisationId: string, alert: ClaimedAlert) {
+  const { invoice, lines } = await requireInvoice(context, organisationId, String(alert.detail.invoice_id));
+  return {
+    name: `${invoice.reference.replace(/[^\w.-]/g, "-")}.pdf`,
+    contentType: "application/pdf",
+    content: await invoicePdf(context, invoice, lines),
+  };
 }
 
 /** The mail that the partner's email settings make of the lead, to those it was meant for when the lead was sold. */
@@ -56,7 +73,10 @@ function renderLeadCopy({ vault }: Context, alert: ClaimedAlert): RenderedAlert<
   if (!rendered.ok) return { ok: false, reason: `The partner's ${rendered.field} cannot be used: ${rendered.reason}.` };
   if (rendered.request.kind !== "mail") throw new Error("The email channel rendered something that is no mail.");
   const { subject, text, html, headers } = rendered.request;
-  return { ok: true, content: { to: alert.recipient.split(recipientSeparator), subject, text, html, headers } };
+  return {
+    ok: true,
+    content: { to: alert.recipient.split(recipientSeparator), subject, text, html, headers, attachments: [] },
+  };
 }
 
 function fileName(alert: ClaimedAlert): string {

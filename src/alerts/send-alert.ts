@@ -9,7 +9,9 @@ import { maximumAttempts } from "./settle-alerts.ts";
 /** Renders and sends one alert and logs what came of it, without a word of what it says or to whom. Never throws. */
 export async function sendAlert(context: Context, organisationId: string, alert: ClaimedAlert): Promise<AlertOutcome> {
   const startedMs = performance.now();
-  const outcome = await attempt(context, alert).catch((error: unknown) => failUnexpectedly(context, alert, error));
+  const outcome = await attempt(context, organisationId, alert).catch((error: unknown) =>
+    failUnexpectedly(context, alert, error),
+  );
   const { id, kind, channel, attemptCount } = alert;
   const durationMs = Math.round(performance.now() - startedMs);
   const entry = { organisationId, alertId: id, kind, channel, attempt: attemptCount, result: outcome.kind };
@@ -17,7 +19,7 @@ export async function sendAlert(context: Context, organisationId: string, alert:
   return outcome;
 }
 
-async function attempt(context: Context, alert: ClaimedAlert): Promise<AlertOutcome> {
+async function attempt(context: Context, organisationId: string, alert: ClaimedAlert): Promise<AlertOutcome> {
   if (alert.attemptCount > maximumAttempts) {
     return failForGood("interrupted", "The worker stopped during the last attempt; whether it was sent is not known.");
   }
@@ -27,7 +29,7 @@ async function attempt(context: Context, alert: ClaimedAlert): Promise<AlertOutc
     const sms = await renderAlertSms(context, alert);
     return sms.ok ? sendSms(context, alert, sms.content) : failForGood("template", sms.reason);
   }
-  const mail = await renderAlertMail(context, alert);
+  const mail = await renderAlertMail(context, organisationId, alert);
   return mail.ok ? sendAlertMail(context, alert, mail.content) : failForGood("template", mail.reason);
 }
 

@@ -1,5 +1,6 @@
 import { isSupportedCountry } from "libphonenumber-js";
 import { z } from "zod";
+import { isCurrency } from "../money.ts";
 
 /** The fields that a campaign asks for. What each type takes and gives is in normalise-fields.ts. */
 
@@ -90,7 +91,7 @@ export const fieldSchema = z.discriminatedUnion(
         max: z.int().optional().meta({ description: "in minor units" }),
         currency: z
           .string()
-          .regex(/^[A-Z]{3}$/, "must be a currency of ISO 4217 in three capital letters, such as GBP")
+          .refine(isCurrency, "must be a currency of ISO 4217 in three capital letters, such as GBP")
           .optional(),
         decimals: z.int().min(0).max(4).optional().meta({ description: "2 if absent" }),
       })

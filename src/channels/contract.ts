@@ -50,9 +50,17 @@ export interface MailRequest {
   readonly subject: string;
   readonly text: string;
   readonly html: string | null;
+  /** Of mails of ours; what a partner is sent has none. */
+  readonly attachments?: readonly MailAttachment[];
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly timeoutMs: number;
   readonly secrets: readonly string[];
+}
+
+export interface MailAttachment {
+  readonly name: string;
+  readonly contentType: string;
+  readonly content: Buffer;
 }
 
 export type ChannelRequest = HttpRequest | MailRequest;

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { type PhoneNumber, parsePhoneNumberFromString } from "libphonenumber-js";
 import { filters as builtIn, toValue } from "liquidjs";
 import { DateTime } from "luxon";
+import { currencyDecimals, isCurrency, withDecimals } from "../money.ts";
 import { Decimal } from "./places.ts";
 
 type Filter = (value: unknown, ...parameters: readonly unknown[]) => unknown;
@@ -92,15 +93,11 @@ function money(value: unknown, places: unknown = 2): Decimal | null {
     throw new FilterError("money takes a number of decimal places from 0 to 4, or a currency code such as GBP");
   const minor = toNumber(value);
   if (minor === null || !Number.isSafeInteger(minor)) return null;
-  const digits = String(Math.abs(minor)).padStart(decimals + 1, "0");
-  const whole = digits.slice(0, digits.length - decimals);
-  const amount = decimals === 0 ? whole : `${whole}.${digits.slice(-decimals)}`;
-  return new Decimal(minor < 0 ? `-${amount}` : amount);
+  return new Decimal(withDecimals(minor, decimals));
 }
 
 function currencyPlaces(currency: string): number | undefined {
-  if (!/^[A-Z]{3}$/.test(currency)) return undefined;
-  return new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
+  return isCurrency(currency) ? currencyDecimals(currency) : undefined;
 }
 
 const phoneFormats: Readonly<Record<string, (phone: PhoneNumber) => string>> = {

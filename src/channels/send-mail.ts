@@ -39,6 +39,11 @@ async function send(request: MailRequest, context: SendContext): Promise<Exchang
       subject: request.subject,
       text: request.text,
       ...(request.html === null ? {} : { html: request.html }),
+      attachments: request.attachments?.map(({ name, contentType, content }) => ({
+        filename: name,
+        contentType,
+        content,
+      })),
       headers: [{ key: "Auto-Submitted", value: "auto-generated" }, ...headers],
       messageId: messageIdOf(context.idempotencyKey, smtp),
       date: context.now(),

@@ -12,11 +12,12 @@ import type { PriceList } from "../prices/price.ts";
 import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
+import type { InvoiceTables } from "./invoice-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
 /** Written as JSON text, read as the value. */
-type Json<T> = ColumnType<T, string, string>;
+export type Json<T> = ColumnType<T, string, string>;
 
 export type LeadState =
   | "received"
@@ -69,6 +70,13 @@ interface OrganisationRow {
   currency: string;
   smsRateMinor: number;
   staffEmail: string | null;
+  address: ColumnType<string | null, string | null | undefined>;
+  taxId: ColumnType<string | null, string | null | undefined>;
+  taxName: Generated<string>;
+  taxRate: Generated<number>;
+  invoicePrefix: Generated<string>;
+  invoiceDueDays: Generated<number>;
+  lastInvoiceNumber: Generated<number>;
   createdAt: Date;
 }
 
@@ -367,7 +375,7 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables {
+export interface Tables extends InvoiceTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;

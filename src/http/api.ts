@@ -49,6 +49,12 @@ const problem = (description: string) => ({
   content: { "application/problem+json": { schema: problemSchema } },
 });
 
+/** An answer that is a file, not JSON. */
+export const fileAnswer = (description: string, contentType: string) => ({
+  description,
+  content: { [contentType]: { schema: z.unknown() } },
+});
+
 /** The refusals that every route may give. */
 export const problems = {
   "4XX": problem("refused; the code and the fields say why (RFC 9457)"),

@@ -1,6 +1,7 @@
 import type { Database } from "../db/database.ts";
 import { applyPatch } from "../http/patch-schema.ts";
 import { changeAccountCurrency } from "../ledger/change-currency.ts";
+import { percentToRate, rateToPercent } from "../money.ts";
 import type { OrganisationDocument } from "./organisation.ts";
 import { type Change, changedKeys, pickKeys, recordChange } from "./record-change.ts";
 
@@ -12,11 +13,21 @@ export type StoredOrganisation = OrganisationDocument & {
 
 /** Reads the caller's organisation. */
 export async function readOrganisation(transaction: Database): Promise<StoredOrganisation> {
-  const { smsRateMinor, ...row } = await transaction
+  const { smsRateMinor, taxRate, ...row } = await transaction
     .selectFrom("organisations")
     .select(["id", "name", "portalCode", "timeZone", "currency", "smsRateMinor", "staffEmail", "createdAt"])
+    .select(["address", "taxId", "taxName", "taxRate", "invoicePrefix", "invoiceDueDays"])
     .executeTakeFirstOrThrow();
-  return { ...row, smsRate: smsRateMinor };
+  return { ...row, smsRate: smsRateMinor, taxPercent: rateToPercent(taxRate) };
+}
+
+/** What is stored of an organisation's document. */
+export function organisationRow(document: OrganisationDocument) {
+  const { name, timeZone, currency, staffEmail, address, taxId, taxName, invoicePrefix, invoiceDueDays } = document;
+  const taxRate = percentToRate(document.taxPercent);
+  if (taxRate === null) throw new Error("A tax rate with too many decimals went past the schema.");
+  const invoicing = { address, taxId, taxName, taxRate, invoicePrefix, invoiceDueDays };
+  return { name, timeZone, currency, staffEmail, smsRateMinor: document.smsRate, ...invoicing };
 }
 
 export type OrganisationPatch = {
@@ -35,12 +46,7 @@ export async function changeOrganisation(
   const keys = changedKeys(before, after);
   if (keys.length === 0) return before;
   if (keys.includes("currency") && !(await changeAccountCurrency(transaction, null, after.currency))) return null;
-  const { name, timeZone, currency, staffEmail, smsRate } = after;
-  await transaction
-    .updateTable("organisations")
-    .set({ name, timeZone, currency, staffEmail, smsRateMinor: smsRate })
-    .where("id", "=", before.id)
-    .execute();
+  await transaction.updateTable("organisations").set(organisationRow(after)).where("id", "=", before.id).execute();
   const object = { kind: "organisation", id: before.id } as const;
   await recordChange(transaction, change, object, pickKeys(before, keys), pickKeys(after, keys));
   return after;

@@ -1,7 +1,8 @@
 import { randomInt } from "node:crypto";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
-import type { OrganisationDocument } from "./organisation.ts";
+import { organisationRow } from "./change-organisation.ts";
+import { type NewOrganisation, organisationSchema } from "./organisation.ts";
 import { recordChange } from "./record-change.ts";
 
 /** What it pays for alerts, and what it owes for them. */
@@ -13,16 +14,17 @@ const organisationAccounts = ["sms_usage", "sms_payable"] as const;
  */
 export async function createOrganisation(
   ownerDatabase: Database,
-  { smsRate, ...document }: OrganisationDocument,
+  given: NewOrganisation,
   by: string,
   at: Date,
 ): Promise<{ readonly id: string; readonly portalCode: string }> {
+  const document = organisationSchema.parse(given);
   const id = newId();
   const portalCode = makePortalCode(document.name);
   await ownerDatabase.transaction().execute(async (transaction) => {
     await transaction
       .insertInto("organisations")
-      .values({ id, portalCode, ...document, smsRateMinor: smsRate, createdAt: at })
+      .values({ id, portalCode, ...organisationRow(document), createdAt: at })
       .execute();
     await transaction
       .insertInto("accounts")
@@ -37,7 +39,7 @@ export async function createOrganisation(
       )
       .execute();
     const change = { organisationId: id, by, at };
-    await recordChange(transaction, change, { kind: "organisation", id }, null, { ...document, smsRate });
+    await recordChange(transaction, change, { kind: "organisation", id }, null, document);
   });
   return { id, portalCode };
 }

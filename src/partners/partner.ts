@@ -29,6 +29,8 @@ const contactSchema = z.strictObject({
   phone: phoneSchema.nullable().default(null),
   /** Where an agent transfers a caller to. */
   transferPhone: phoneSchema.nullable().default(null),
+  address: z.string().trim().min(1).max(1000).nullable().default(null).meta({ description: "on invoices" }),
+  taxId: z.string().trim().min(1).max(100).nullable().default(null).meta({ description: "on invoices" }),
 });
 
 const alertsSchema = z.strictObject({

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { sql } from "kysely";
 import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
+import { newId } from "../../src/db/id.ts";
 import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
+import { insertInvoice, lockNumbers, readSeller } from "../../src/invoices/issue-invoice.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { call, createTestApi, type Method, type TestApi, type TestClient } from "../helpers/api.ts";
 import { addCampaign, addPartner, campaignDocument, jsonDelivery } from "../helpers/api-documents.ts";
@@ -172,6 +174,7 @@ interface Things {
   readonly campaignId: string;
   readonly intakeKeyId: string;
   readonly leadId: string;
+  readonly invoiceId: string;
   readonly deliveryId: string;
   readonly apiKeyId: string;
 }
@@ -189,15 +192,38 @@ async function makeThings(client: TestClient): Promise<Things> {
   await routeDueLeads(server.context, organisationId, campaignId);
   await drainDueDeliveries(server.context, organisationId, partnerId);
   await client.call("POST", `/v1/partners/${partnerId}/payments`, { amount: 100, reason: "bank" });
+  const invoiceId = await addInvoice(organisationId, partnerId);
   const first = async (url: string) => (await client.call("GET", url)).text("data.0.id");
   return {
     partnerId,
     campaignId,
     leadId,
+    invoiceId,
     intakeKeyId: await first(`/v1/campaigns/${campaignId}/intake-keys`),
     deliveryId: await first("/v1/deliveries"),
     apiKeyId: await first("/v1/api-keys"),
   };
+}
+
+/** One of nothing: no partner answers here, so nothing is sold. */
+async function addInvoice(organisationId: string, partnerId: string): Promise<string> {
+  const id = newId();
+  await inOrganisation(server.context.database, organisationId, async (transaction) => {
+    const [startsAt, at] = [new Date("2026-03-01T00:00:00Z"), new Date("2026-04-01T00:00:00Z")];
+    const number = 1 + (await lockNumbers(transaction));
+    await insertInvoice(
+      transaction,
+      { organisationId, by: "test", at },
+      {
+        ...{ id, partnerId, number, voidsInvoiceId: null, reason: null, currency: "GBP", netMinor: 100, taxMinor: 0 },
+        period: { from: "2026-03-01", to: "2026-03-31", startsAt, endsAt: at },
+        seller: await readSeller(transaction),
+        buyer: { name: "Buyer", address: null, taxId: null },
+        lines: [{ kind: "sales", campaignId: null, campaign: "Home", count: 1, amountMinor: 100 }],
+      },
+    );
+  });
+  return id;
 }
 
 const someId = "01900000-0000-7000-8000-000000000000";
@@ -217,6 +243,10 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/deliveries/{id}/resolve": { outcome: "delivered" },
   "POST /v1/deliveries/{id}/billing-point": { point: "qualified" },
   "PATCH /v1/campaigns/{id}/intake-keys/{keyId}": { name: "Mine now" },
+  "POST /v1/partners/{id}/invoices": { from: "2026-03-01", to: "2026-03-31" },
+  "POST /v1/invoices/{id}/payments": { amount: 1 },
+  "POST /v1/invoices/{id}/void": { reason: "wrong" },
+  "POST /v1/invoices/{id}/send": { to: "accounts@example.com" },
 };
 
 describe("what one organisation has", () => {
@@ -231,6 +261,7 @@ describe("what one organisation has", () => {
       campaigns: things.campaignId,
       leads: things.leadId,
       deliveries: things.deliveryId,
+      invoices: things.invoiceId,
       "api-keys": things.apiKeyId,
     };
     const kind = path.split("/")[2] ?? "";
@@ -269,6 +300,7 @@ describe("what one organisation has", () => {
       `/v1/deliveries?leadId=${things.leadId}`,
       `/v1/deliveries?partnerId=${things.partnerId}`,
       `/v1/changes?objectId=${things.partnerId}`,
+      `/v1/invoices?partnerId=${things.partnerId}`,
       `/v1/leads?cursor=${things.leadId}`,
     ];
     for (const url of queries) {

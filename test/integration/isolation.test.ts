@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { sql } from "kysely";
 import { createPool, type Database, inOrganisation, openDatabase } from "../../src/db/database.ts";
 import { newId } from "../../src/db/id.ts";
+import { insertInvoice, readSeller } from "../../src/invoices/issue-invoice.ts";
 import { addOrganisation } from "../helpers/installation.ts";
 import { openSeller, type Seller, useSellers } from "../helpers/seller.ts";
 
@@ -74,6 +75,36 @@ describe("strangers stay out: row-level security", () => {
         .values({ ...shared, ...intake, id: newId() })
         .execute();
       const lead = await transaction.selectFrom("leads").select("id").executeTakeFirstOrThrow();
+      const invoiceId = newId();
+      await insertInvoice(
+        transaction,
+        { organisationId: seller.organisationId, by: "test", at },
+        {
+          ...{ id: invoiceId, partnerId: buyer.id, number: 1, voidsInvoiceId: null, reason: null, currency: "GBP" },
+          ...{ netMinor: 100, taxMinor: 0, period: { from: "2026-03-01", to: "2026-03-31", startsAt: at, endsAt: at } },
+          seller: await readSeller(transaction),
+          buyer: { name: "Buyer", address: null, taxId: null },
+          lines: [{ kind: "sales", campaignId, campaign: "Home", count: 1, amountMinor: 100 }],
+        },
+      );
+      const invoiced = { organisationId: seller.organisationId, invoiceId };
+      const booked = await transaction.selectFrom("transactions").select("id").limit(1).executeTakeFirstOrThrow();
+      await transaction
+        .insertInto("invoiceCharges")
+        .values({ ...invoiced, transactionId: booked.id })
+        .execute();
+      const payment = {
+        amountMinor: 1,
+        paidOn: "2026-04-01",
+        note: null,
+        requestKey: null,
+        createdBy: "test",
+        createdAt: at,
+      };
+      await transaction
+        .insertInto("invoicePayments")
+        .values({ ...invoiced, ...payment, id: newId() })
+        .execute();
       const event = { leadId: lead.id, happenedAt: at, kind: "referred", actor: "test", detail: "{}" };
       await transaction
         .insertInto("leadEvents")
@@ -178,7 +209,16 @@ describe("strangers stay out: row-level security", () => {
   });
 
   test("changes, decisions and money that were recorded cannot be rewritten by the application", async () => {
-    for (const table of ["changes", "decisions", "transactions", "entries"]) {
+    const recorded = [
+      "changes",
+      "decisions",
+      "transactions",
+      "entries",
+      "invoices",
+      "invoice_lines",
+      "invoice_payments",
+    ];
+    for (const table of recorded) {
       for (const statement of [`update ${table} set organisation_id = organisation_id`, `delete from ${table}`]) {
         const attempt = inOrganisation(application, organisationId, async (transaction) =>
           sql.raw(statement).execute(transaction),
