@@ -23,9 +23,10 @@ export async function fillStored(admin: pg.Pool, campaign: Campaign, count: numb
     await client.query(copyDecisions("sold"));
     await client.query(`
       insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, group_id, state, price_minor, currency,
-        reserved_at, attempt_count, tries, reference, reason, created_at, finished_at)
+        reserved_at, attempt_count, tries, reference, reason, created_at, finished_at, terms, billed_minor, billing_point)
       select c.delivery_id, d.organisation_id, c.lead_id, d.campaign_id, d.partner_id, d.group_id, d.state, d.price_minor,
-        d.currency, c.at, d.attempt_count, d.tries, d.reference, d.reason, c.at, c.at
+        d.currency, c.at, d.attempt_count, d.tries, d.reference, d.reason, c.at, c.at,
+        d.terms, d.billed_minor, d.billing_point
       from copies c, model m, deliveries d where c.is_sold and d.id = m.delivery_id`);
     await client.query(`
       insert into attempts (delivery_id, number, organisation_id, channel, started_at, duration_ms, outcome, reason, arrived,
