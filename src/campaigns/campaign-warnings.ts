@@ -2,6 +2,7 @@ import { createTrialTime, type TrialTime } from "../channels/trial-time.ts";
 import type { Database } from "../db/database.ts";
 import type { Warning } from "../http/api.ts";
 import { checkDelivery, checkMs } from "../partners/check-delivery.ts";
+import { readsPrice } from "../partners/partner-warnings.ts";
 import type { CampaignDocument } from "./campaign.ts";
 
 /**
@@ -37,11 +38,17 @@ async function routingWarnings(document: CampaignDocument, partners: readonly Ro
   const notes = new Map<string, string | null>();
   for (const partner of partners) notes.set(partner.id, await noteOn(partner, document, time));
   return routing.flatMap((group, groupIndex) =>
-    group.partners.flatMap(({ partnerId }, index) => {
+    group.partners.flatMap(({ partnerId, price }, index): Warning[] => {
+      const place = `routing.${groupIndex}.partners.${index}`;
       const note = notes.get(partnerId) ?? null;
-      return note === null
-        ? []
-        : [{ field: `routing.${groupIndex}.partners.${index}.partnerId`, message: `The partner ${note}.` }];
+      const internet = partners.find(({ id }) => id === partnerId)?.internet ?? null;
+      const isUnread =
+        price !== null && typeof price === "object" && price.answer !== null && !readsPrice({ internet });
+      const unread = "The partner's answer is to name the price, and its settings have no path to it.";
+      return [
+        ...(note === null ? [] : [{ field: `${place}.partnerId`, message: `The partner ${note}.` }]),
+        ...(isUnread ? [{ field: `${place}.price.answer`, message: unread }] : []),
+      ];
     }),
   );
 }

@@ -75,7 +75,11 @@ async function emptyDeliveries(transaction: Database, leadId: string, at: Date):
     .where("leadId", "=", leadId)
     .where("state", "=", "held")
     .execute();
-  await transaction.updateTable("deliveries").set({ reason: null }).where("leadId", "=", leadId).execute();
+  await transaction
+    .updateTable("deliveries")
+    .set({ reason: null, answeredPrice: null })
+    .where("leadId", "=", leadId)
+    .execute();
   await transaction
     .updateTable("attempts")
     .set({ request: null, response: null, reason: null })

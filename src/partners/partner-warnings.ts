@@ -4,9 +4,14 @@ import { billingPoints, partsOf, sumOf } from "../prices/billing.ts";
 import { limitWarnings } from "./limit-windows.ts";
 import type { PartnerDocument } from "./partner.ts";
 
+/** Whether a price that the partner's answer names would be found. */
+export function readsPrice({ internet }: Pick<PartnerDocument, "internet">): boolean {
+  return internet !== null && internet.price !== undefined;
+}
+
 /** What is allowed in a partner's settings and yet hardly meant: each with its field and what follows from it. */
 export function partnerWarnings(document: PartnerDocument, config: Pick<Config, "smtp" | "twilio">): Warning[] {
-  const { type, contact, alerts, internet, email, limits, billing } = document;
+  const { type, contact, alerts, internet, email, limits, leadValue, billing } = document;
   const warnings: Warning[] = limitWarnings(limits).map(({ field, message }) => ({
     field: `limits.${field}`,
     message,
@@ -23,6 +28,11 @@ export function partnerWarnings(document: PartnerDocument, config: Pick<Config, 
     email !== null && config.smtp === null,
     "email",
     "No mail server is configured (SMTP_HOST): nothing can be sent.",
+  );
+  warn(
+    typeof leadValue === "object" && leadValue.answer !== null && !readsPrice(document),
+    "leadValue.answer",
+    "The partner's answer is to name the price, and no path to it is set (internet.price).",
   );
   const hasAmounts = billingPoints.some((point) => billing?.[point]?.amount !== undefined);
   const wholeMinor = 1_000_000;

@@ -19,6 +19,8 @@ const signs: Readonly<Record<string, readonly string[]>> = {
  */
 export function readAnsweredPrice(text: string | null, currency: string): AnsweredPrice {
   if (text === null || text.trim() === "") return { kind: "missing" };
+  // An older partner may have a code that is none: nobody knows its decimals.
+  if (!isCurrency(currency)) return { kind: "unreadable" };
   const [, before = "", number = "", after = ""] = /^([^\d.,+-]*)([\d.,+-]+)([^\d.,+-]*)$/.exec(text) ?? [];
   const marks = [before, after].map((mark) => mark.replace(/[\s;]/g, "").toUpperCase()).filter((mark) => mark !== "");
   for (const mark of marks) {

@@ -96,6 +96,14 @@ describe("settings", () => {
     expect(created.body).toMatchObject({ warnings: [{ field: "billing", message: expect.stringContaining("60 %") }] });
   });
 
+  test("that leave the price to an answer which nobody reads are warned of", async () => {
+    const created = await client.call("POST", "/v1/partners", partnerDocument({ leadValue: list }));
+    expect(created.body).toMatchObject({ warnings: [{ field: "leadValue.answer" }] });
+    const routing = [{ partners: [{ partnerId: created.text("id"), price: list }] }];
+    const campaign = await client.call("POST", "/v1/campaigns", campaignDocument([], { routing }));
+    expect(campaign.body).toMatchObject({ warnings: [{ field: "routing.0.partners.0.price.answer" }] });
+  });
+
   test.each([
     [{ leadValue: -1 }, "leadValue", "must not be negative"],
     [{ leadValue: 12.5 }, "leadValue", "whole number of minor units"],

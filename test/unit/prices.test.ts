@@ -151,6 +151,10 @@ describe("the price that an answer names", () => {
     expect(readAnsweredPrice(text, "GBP")).toEqual({ kind });
   });
 
+  test("in what is no currency cannot be read", () => {
+    expect(readAnsweredPrice("12.50", "XQX")).toEqual({ kind: "unreadable" });
+  });
+
   const price = leadPrice(priceSchema.parse({ default: 1000, answer: { min: 500, max: 3000 } }), {});
 
   test.each([
