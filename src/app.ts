@@ -29,6 +29,9 @@ import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
 import { trialRoutes } from "./partners/trial-routes.ts";
 import { wsdlRoutes } from "./partners/wsdl-routes.ts";
+import { paymentSettingRoutes } from "./payments/payment-setting-routes.ts";
+import { payPalRoutes } from "./payments/paypal-routes.ts";
+import { topUpRoutes } from "./payments/top-up-routes.ts";
 
 /** A campaign with a thousand partners and long lists of postcodes in its filters fits into this. */
 const bodyLimitBytes = 4 * 1024 * 1024;
@@ -76,7 +79,7 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
-  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes]) {
+  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes, payPalRoutes]) {
     const scope: FastifyPluginAsync = async (v1) => routes(v1, context);
     await api.register(scope, { prefix: "/v1" });
   }
@@ -94,6 +97,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   ledgerRoutes(v1, context);
   statementRoutes(v1, context);
   invoiceRoutes(v1, context);
+  topUpRoutes(v1, context);
+  paymentSettingRoutes(v1, context);
   campaignRoutes(v1, context);
   intakeKeyRoutes(v1, context);
   leadRoutes(v1, context);

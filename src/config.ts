@@ -81,6 +81,7 @@ const environmentSchema = z
     TWILIO_AUTH_TOKEN: z.string().min(1).optional(),
     TWILIO_FROM: z.string().min(1).optional(),
     TWILIO_BASE_URL: addressOf("http:", "https:").optional(),
+    PAYPAL_BASE_URL: addressOf("http:", "https:").optional(),
   })
   .superRefine((values, context) => {
     const twilio = ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM"] as const;
@@ -154,5 +155,6 @@ function toConfig(values: z.infer<typeof environmentSchema>) {
             from: values.TWILIO_FROM,
             baseUrl: values.TWILIO_BASE_URL,
           },
+    payPalBaseUrl: values.PAYPAL_BASE_URL,
   };
 }

@@ -17,6 +17,9 @@ export const errors = {
   nothing_to_invoice: { status: 409, title: "Nothing was booked that is on no invoice yet" },
   invoice_state: { status: 409, title: "The invoice is in a state that does not allow this" },
   insufficient_funds: { status: 409, title: "The partner does not have that much to give back" },
+  payments_not_set_up: { status: 409, title: "Payments like this are not set up" },
+  top_up_state: { status: 409, title: "The payment is in a state that does not allow this" },
+  refund_beyond_payment: { status: 409, title: "No more can go back than was paid" },
   delivery_under_way: { status: 409, title: "A delivery of this lead is under way" },
   lead_state: { status: 409, title: "The lead is in a state that does not allow this" },
   delivery_state: { status: 409, title: "The delivery is in a state that does not allow this" },
@@ -31,6 +34,7 @@ export const errors = {
   invalid_lead: { status: 422, title: "Some fields of the lead are not right" },
   rate_limited: { status: 429, title: "Too many requests" },
   internal: { status: 500, title: "Something went wrong on our side" },
+  payment_service_trouble: { status: 502, title: "The payment service did not do this" },
   unavailable: { status: 503, title: "Not available at the moment" },
 } as const satisfies Record<string, { readonly status: number; readonly title: string }>;
 

@@ -4,6 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
 import { type DemoReceivers, startDemoReceivers } from "../demo/receivers.ts";
 import { sampleLeadsFile, seedDemo } from "../demo/seed-demo.ts";
+import { connectDemoPayPal } from "../demo/seed-demo-payments.ts";
 import { demoAccount } from "../demo/sms-catcher.ts";
 import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
@@ -54,6 +55,7 @@ export async function start(config: Config, print: (line: string) => void): Prom
     const server = await startServer(context);
     opened.push(server.close);
     startWorkers(context);
+    if (demo !== null) await connectDemoPayPal(context, organisation.id, demo.payPal);
     if (demo !== null && organisation.isNew) await runDemo(context, organisation, demo, print);
     await printReady(context, organisation, server.port, demo, print);
     return { port: server.port, stop };
@@ -78,23 +80,26 @@ async function openLogFile(config: Config): Promise<string> {
   return file;
 }
 
-const demoPortsSchema = z.object({ httpPort: z.int(), smtpPort: z.int(), smsPort: z.int() });
+const portsSchema = z.object({ httpPort: z.int(), smtpPort: z.int(), smsPort: z.int(), payPalPort: z.int() });
+// An older installation's has no port of the demo's PayPal.
+const keptPortsSchema = portsSchema.partial({ payPalPort: true });
 
 /** The receivers keep their ports from one start to the next: the demo partners' addresses name them. */
 async function startDemo(config: Config): Promise<DemoReceivers> {
   const file = join(config.dataDirectory, "demo-ports.json");
   const kept = await readFile(file, "utf8").then(
-    (text) => demoPortsSchema.parse(JSON.parse(text)),
+    (text) => keptPortsSchema.parse(JSON.parse(text)),
     () => null,
   );
-  const ports = kept ?? { httpPort: await freePort(), smtpPort: await freePort(), smsPort: await freePort() };
+  const fresh = kept ?? { httpPort: await freePort(), smtpPort: await freePort(), smsPort: await freePort() };
+  const ports = portsSchema.parse({ payPalPort: await freePort(), ...fresh });
   const receivers = await startDemoReceivers(ports);
-  if (kept === null) await writeFile(file, JSON.stringify(ports));
+  if (kept?.payPalPort === undefined) await writeFile(file, JSON.stringify(ports));
   return receivers;
 }
 
-/** The operator's own mail server and SMS account stay in use where they are set. */
-function withDemo(config: Config, { mail, sms, allowHosts }: DemoReceivers): Config {
+/** The operator's own mail server, SMS account and PayPal stay in use where they are set. */
+function withDemo(config: Config, { mail, sms, payPal, allowHosts }: DemoReceivers): Config {
   const { host, port } = mail;
   return {
     ...config,
@@ -107,6 +112,7 @@ function withDemo(config: Config, { mail, sms, allowHosts }: DemoReceivers): Con
       password: null,
       from: "Handoff <handoff@demo.test>",
     },
+    payPalBaseUrl: config.payPalBaseUrl ?? payPal.url,
     twilio: config.twilio ?? { ...demoAccount, from: "+447700900000", baseUrl: sms.url },
   };
 }

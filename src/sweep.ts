@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { sql } from "kysely";
+import { checkPayments } from "../queues/check-payments.ts";
 import { closeSales } from "../queues/close-sales.ts";
 import { drainPartner } from "../queues/drain-partner.ts";
 import { routeLeads } from "../queues/route-leads.ts";
@@ -55,5 +56,10 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
     select * from due_closings(${now})`.execute(database);
   for (const { organisationId, dueSince } of closings.rows) {
     waker.wake(closeSales, { organisationId }, lateness(dueSince));
+  }
+  const payments = await sql<{ organisationId: string; dueSince: Date }>`
+    select * from due_top_ups(${now})`.execute(database);
+  for (const { organisationId, dueSince } of payments.rows) {
+    waker.wake(checkPayments, { organisationId }, lateness(dueSince));
   }
 }

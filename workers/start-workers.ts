@@ -1,18 +1,20 @@
 import type { Context } from "../src/context.ts";
 import { describeError } from "../src/describe-error.ts";
 import { startSweep } from "../src/sweep.ts";
+import { checkPaymentsWorker } from "./check-payments.ts";
 import { closeSalesWorker } from "./close-sales.ts";
 import type { JobWorker } from "./define-worker.ts";
 import { drainPartnerWorker } from "./drain-partner.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
 import { sendAlertsWorker } from "./send-alerts.ts";
 
-/** Every kind of job and its handler. Deliveries and alerts wait for others, so many go at once; routing works the database. */
+/** Every kind of job and its handler. Deliveries, alerts and payments wait for others, so many go at once; routing works the database. */
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
   { worker: routeLeadsWorker, concurrency: () => 4 },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
   { worker: sendAlertsWorker, concurrency: () => 20 },
   { worker: closeSalesWorker, concurrency: () => 2 },
+  { worker: checkPaymentsWorker, concurrency: () => 4 },
 ];
 
 /** Starts all workers of this process, and the sweep that finds what no job woke. They stop with the context. */

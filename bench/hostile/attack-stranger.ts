@@ -1,4 +1,5 @@
 import pg from "pg";
+import { demoPayPalAccount } from "../../demo/paypal-catcher.ts";
 import {
   type ApiDocument,
   entriesOf,
@@ -78,6 +79,17 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     path: `/v1/partners/${partner}/payments`,
     key,
     document: { amount: 1_000, reason: "for the trial" },
+  });
+  const amounts = { EUR: { minimum: 100, maximum: 100_000 }, GBP: { minimum: 100, maximum: 100_000 } };
+  await attacker.call(report, {
+    method: "PUT",
+    path: "/v1/paypal-account",
+    document: { environment: "sandbox", ...demoPayPalAccount, amounts },
+  });
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/partners/${partner}/top-ups`,
+    document: { amount: 1_000 },
   });
   await attacker.call(report, {
     method: "POST",

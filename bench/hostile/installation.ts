@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { startMailCatcher } from "../../demo/mail-catcher.ts";
+import { demoPayPalAccount, startPayPalCatcher } from "../../demo/paypal-catcher.ts";
 import { demoAccount, startSmsCatcher } from "../../demo/sms-catcher.ts";
 import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
 import { freePort } from "../../src/db/embedded-postgres-server.ts";
@@ -73,7 +74,8 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
   const canary = await startCanary();
   const mail = await startMailCatcher("127.0.0.1", 0);
   const sms = await startSmsCatcher("127.0.0.1", 0);
-  opened.push(receiver.stop, elsewhere.stop, canary.stop, mail.stop, sms.stop);
+  const payPal = await startPayPalCatcher("127.0.0.1", 0);
+  opened.push(receiver.stop, elsewhere.stop, canary.stop, mail.stop, sms.stop, payPal.stop);
 
   const [apiPort, limitedPort] = [await freePort(), await freePort()];
   const secret = `operator-secret-${randomBytes(24).toString("hex")}`;
@@ -102,6 +104,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     TWILIO_AUTH_TOKEN: demoAccount.authToken,
     TWILIO_FROM: "+447700900000",
     TWILIO_BASE_URL: sms.url,
+    PAYPAL_BASE_URL: payPal.url,
     REDIS_URL: redis?.url ?? "",
   };
   const cli = (words: readonly string[], more: Readonly<Record<string, string>> = {}) =>
@@ -145,6 +148,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
       ["the stranger's API key", strangerKey],
       ["SMTP_PASSWORD", smtpPassword],
       ["TWILIO_AUTH_TOKEN", demoAccount.authToken],
+      ["the secret of the account at PayPal", demoPayPalAccount.clientSecret],
       ["the password of the database", new URL(postgres.databaseUrl).password],
     ],
     readOutput: () => [

@@ -33,7 +33,14 @@ export interface NewAlert {
 
 export const recipientSeparator = ", ";
 
-export const alertKinds = ["lead_referred", "lead_copy", "endpoint_paused", "delivery_uncertain", "invoice"] as const;
+export const alertKinds = [
+  "lead_referred",
+  "lead_copy",
+  "endpoint_paused",
+  "delivery_uncertain",
+  "payment_problem",
+  "invoice",
+] as const;
 export type AlertKind = (typeof alertKinds)[number];
 
 /** Stores alerts in the transaction of what they tell about; they are sent after the commit. Gives how many were new. */
@@ -122,5 +129,19 @@ export function deliveryUncertainAlert(
     leadId: delivery.leadId,
     deliveryId: delivery.id,
     detail: { partner: partner.name, reason },
+  };
+}
+
+/** Tells staff of a payment that does not come out as it should: once for each problem. */
+export function paymentProblemAlert(partnerId: string | null, problemKey: string, what: string): NewAlert {
+  return {
+    key: `payment-problem-${problemKey}`,
+    kind: "payment_problem",
+    channel: "email",
+    recipient: null,
+    partnerId,
+    leadId: null,
+    deliveryId: null,
+    detail: { what },
   };
 }

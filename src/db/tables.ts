@@ -13,6 +13,8 @@ import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
 import type { InvoiceTables } from "./invoice-tables.ts";
+import type { LedgerTables } from "./ledger-tables.ts";
+import type { PaymentTables } from "./payment-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -42,16 +44,6 @@ export type DeliveryState =
   | "cancelled"
   | "returned";
 export type WhenBlocked = "next" | "hold";
-export type AccountKind =
-  | "funds"
-  | "reserved"
-  | "revenue"
-  | "cash"
-  | "adjustment"
-  | "sms_usage"
-  | "sms_payable"
-  | "lead_cost"
-  | "payable";
 
 type JsonObject = Record<string, unknown>;
 export type LeadFields = Record<string, FieldValue>;
@@ -323,37 +315,6 @@ interface AttemptRow {
   retryAt: Date | null;
 }
 
-interface AccountRow {
-  id: string;
-  organisationId: string;
-  kind: AccountKind;
-  partnerId: string | null;
-  currency: string;
-  balanceMinor: Generated<number>;
-}
-
-interface TransactionRow {
-  id: string;
-  organisationId: string;
-  key: string;
-  kind: string;
-  currency: string;
-  occurredAt: Date;
-  partnerId: string | null;
-  leadId: string | null;
-  deliveryId: string | null;
-  reason: string | null;
-  createdBy: string;
-}
-
-interface EntryRow {
-  transactionId: string;
-  accountId: string;
-  organisationId: string;
-  amountMinor: number;
-  currency: string;
-}
-
 interface AlertRow {
   id: string;
   organisationId: string;
@@ -375,7 +336,7 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables extends InvoiceTables {
+export interface Tables extends InvoiceTables, LedgerTables, PaymentTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;
@@ -393,8 +354,5 @@ export interface Tables extends InvoiceTables {
   decisions: DecisionRow;
   deliveries: DeliveryRow;
   attempts: AttemptRow;
-  accounts: AccountRow;
-  transactions: TransactionRow;
-  entries: EntryRow;
   alerts: AlertRow;
 }

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { checkPayments } from "../../queues/check-payments.ts";
 import { closeSales } from "../../queues/close-sales.ts";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
@@ -45,7 +46,7 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queueNames = [routeLeads.name, drainPartner.name, sendAlerts.name, closeSales.name];
+const queueNames = [routeLeads, drainPartner, sendAlerts, closeSales, checkPayments].map(({ name }) => name);
 
 function measureQueues(context: Context, registry: Registry): void {
   new Gauge({

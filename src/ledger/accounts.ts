@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
-import type { AccountKind } from "../db/tables.ts";
+import type { AccountKind } from "../db/ledger-tables.ts";
 import {
   type IntroducerAccounts,
   introducerAccountKinds,

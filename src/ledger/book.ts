@@ -1,8 +1,8 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import type { AccountKind } from "../db/ledger-tables.ts";
 import { recordSet } from "../db/record-set.ts";
-import type { AccountKind } from "../db/tables.ts";
 import type { BillingPoint } from "../prices/billing.ts";
 
 /**

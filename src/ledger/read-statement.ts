@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
-import type { AccountKind } from "../db/tables.ts";
+import type { AccountKind } from "../db/ledger-tables.ts";
 import type { Period } from "../period.ts";
 
 /** What a statement is about, and the accounts that it is made of. */

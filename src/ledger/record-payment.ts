@@ -35,27 +35,53 @@ const largestBalanceMinor = 1_000 * mostMinorUnits;
  * account could count, and a used idempotency key with other content. Leads that wait for the partner's money are looked at again.
  */
 export async function recordPayment(context: Context, change: Change, payment: Payment): Promise<PaymentResult> {
-  const { organisationId, at } = change;
-  const { partnerId } = payment;
-  const result = await inOrganisation(context.database, organisationId, async (transaction): Promise<PaymentResult> => {
-    // Before the accounts are locked: a settlement takes the endpoint first, and the two must not wait for each other.
-    await recheckHoldsOf(transaction, [partnerId], at);
-    const funds = (await readPartnerFunds(transaction, [partnerId], "lock")).get(partnerId);
-    if (funds === undefined) return { kind: "partner_not_found" };
-    const movement = toMovement(payment, funds, change.by);
-    const earlier = await findBooked(transaction, movement);
-    if (earlier !== null) return earlier;
-    const freeMinor = funds.balanceMinor - funds.reservedMinor;
-    const isTaken = movement.fromAccountId === funds.accounts.funds;
-    if (isTaken && movement.amountMinor > freeMinor) return { kind: "insufficient_funds", availableMinor: freeMinor };
-    if (!canBeCounted(movement, funds)) return { kind: "beyond_limit", limitMinor: largestBalanceMinor };
-    await book(transaction, organisationId, [movement], at);
-    const booked = await findBooked(transaction, movement);
-    if (booked?.kind !== "booked") throw new Error("A movement that was just booked is not there.");
-    return { ...booked, isReplay: false };
-  });
-  if (result.kind === "booked" && !result.isReplay) context.waker.wake(drainPartner, { organisationId, partnerId });
+  const { organisationId } = change;
+  const result = await inOrganisation(context.database, organisationId, async (transaction) =>
+    bookPayment(transaction, change, { ...payment, key: toKey(payment) }),
+  );
+  if (result.kind === "booked" && !result.isReplay) wakeAfterPayment(context, organisationId, payment.partnerId);
   return result;
+}
+
+export type KeyedPayment = Omit<Payment, "idempotencyKey"> & {
+  /** What this is once for all; with another content it is refused. */
+  readonly key: string;
+  /** It happened already, outside: it is booked even if the account falls below zero by it. */
+  readonly isFact?: boolean;
+};
+
+/**
+ * Books a payment, a refund or an adjustment in the caller's transaction: every one of them goes through here, whoever made
+ * it. Refuses as `recordPayment` does. After the commit the caller calls `wakeAfterPayment`.
+ */
+export async function bookPayment(
+  transaction: Database,
+  { organisationId, by, at }: Change,
+  payment: KeyedPayment,
+): Promise<PaymentResult> {
+  const { partnerId } = payment;
+  // Before the accounts are locked: a settlement takes the endpoint first, and the two must not wait for each other.
+  await recheckHoldsOf(transaction, [partnerId], at);
+  const funds = (await readPartnerFunds(transaction, [partnerId], "lock")).get(partnerId);
+  if (funds === undefined) return { kind: "partner_not_found" };
+  const movement = toMovement(payment, funds, by);
+  const earlier = await findBooked(transaction, movement);
+  if (earlier !== null) return earlier;
+  const freeMinor = funds.balanceMinor - funds.reservedMinor;
+  const isTaken = movement.fromAccountId === funds.accounts.funds;
+  if (isTaken && payment.isFact !== true && movement.amountMinor > freeMinor) {
+    return { kind: "insufficient_funds", availableMinor: freeMinor };
+  }
+  if (!canBeCounted(movement, funds)) return { kind: "beyond_limit", limitMinor: largestBalanceMinor };
+  await book(transaction, organisationId, [movement], at);
+  const booked = await findBooked(transaction, movement);
+  if (booked?.kind !== "booked") throw new Error("A movement that was just booked is not there.");
+  return { ...booked, isReplay: false };
+}
+
+/** Leads that wait for the partner's money are looked at again. */
+export function wakeAfterPayment(context: Context, organisationId: string, partnerId: string): void {
+  context.waker.wake(drainPartner, { organisationId, partnerId });
 }
 
 function canBeCounted({ fromAccountId, toAccountId, amountMinor }: Movement, { balances }: PartnerFunds): boolean {
@@ -64,14 +90,18 @@ function canBeCounted({ fromAccountId, toAccountId, amountMinor }: Movement, { b
   return Math.max(Math.abs(from), Math.abs(to)) <= largestBalanceMinor;
 }
 
-function toMovement(payment: Payment, { accounts, currency }: PartnerFunds, createdBy: string): Movement {
-  const { partnerId, kind, amountMinor, reason, idempotencyKey } = payment;
+function toKey({ partnerId, idempotencyKey }: Payment): string {
   // Hashed, so that a key of any length and content makes a short one; with the partner, so that it is a key per partner.
   const key = idempotencyKey === null ? newId() : sha256(`${partnerId} ${idempotencyKey}`).toString("base64url");
+  return `payment-${key}`;
+}
+
+function toMovement(payment: KeyedPayment, { accounts, currency }: PartnerFunds, createdBy: string): Movement {
+  const { partnerId, kind, amountMinor, reason, key } = payment;
   const other = kind === "adjustment" ? accounts.adjustment : accounts.cash;
   const isTaken = kind === "refund" || amountMinor < 0;
   return {
-    key: `payment-${key}`,
+    key,
     kind,
     currency,
     partnerId,

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
-import type { AccountKind } from "../db/tables.ts";
+import type { AccountKind } from "../db/ledger-tables.ts";
 
 /** What came of booking everything again, from nothing. */
 export interface Replay {

@@ -9,7 +9,7 @@ export interface Change {
   readonly at: Date;
 }
 
-export type ChangedKind = "organisation" | "api_key" | "partner" | "campaign" | "intake_key";
+export type ChangedKind = "organisation" | "api_key" | "partner" | "campaign" | "intake_key" | "paypal_account";
 
 /** Records a change of settings in the transaction that makes it. Takes documents whose secrets are masked already. */
 export async function recordChange(

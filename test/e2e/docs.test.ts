@@ -27,6 +27,7 @@ const pagesThatRun = [
   "docs/routing.md",
   "docs/delivery-methods.md",
   "docs/money.md",
+  "docs/payments.md",
   "docs/operations.md",
   "docs/api.md",
 ].map(readPage);

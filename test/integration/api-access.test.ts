@@ -8,6 +8,7 @@ import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { call, createTestApi, type Method, type TestApi, type TestClient } from "../helpers/api.ts";
 import { addCampaign, addPartner, campaignDocument, jsonDelivery } from "../helpers/api-documents.ts";
 import { listOperations } from "../helpers/documented.ts";
+import { accountDocument } from "../helpers/payments.ts";
 
 /** Who may see what: over HTTP, and in PostgreSQL underneath. */
 
@@ -177,6 +178,8 @@ interface Things {
   readonly invoiceId: string;
   readonly deliveryId: string;
   readonly apiKeyId: string;
+  readonly topUpId: string;
+  readonly problemId: string;
 }
 
 /** One of each thing that an organisation can have. */
@@ -202,6 +205,7 @@ async function makeThings(client: TestClient): Promise<Things> {
     intakeKeyId: await first(`/v1/campaigns/${campaignId}/intake-keys`),
     deliveryId: await first("/v1/deliveries"),
     apiKeyId: await first("/v1/api-keys"),
+    ...(await makePayment(client, partnerId)),
   };
 }
 
@@ -226,6 +230,19 @@ async function addInvoice(organisationId: string, partnerId: string): Promise<st
   return id;
 }
 
+/** A payment as it is when PayPal has not answered yet, and a problem with it. */
+async function makePayment(client: TestClient, partnerId: string): Promise<Pick<Things, "topUpId" | "problemId">> {
+  await client.call("PUT", "/v1/paypal-account", accountDocument);
+  const { organisationId } = client;
+  const [topUpId, problemId] = [newId(), newId()];
+  await sql`insert into top_ups (id, organisation_id, partner_id, paypal_account_id, amount_minor, currency, state, requested_by, created_at)
+    select ${topUpId}, ${organisationId}, ${partnerId}, id, 100, 'GBP', 'requested', 'test', now() from paypal_accounts
+    where organisation_id = ${organisationId}`.execute(server.owner);
+  await sql`insert into payment_problems (id, organisation_id, key, kind, what, created_at, last_at)
+    values (${problemId}, ${organisationId}, 'k', 'reversed', 'x', now(), now())`.execute(server.owner);
+  return { topUpId, problemId };
+}
+
 const someId = "01900000-0000-7000-8000-000000000000";
 
 /** A body that each route would take, were the thing one's own. A new route with an id in its path belongs here. */
@@ -247,6 +264,9 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/invoices/{id}/payments": { amount: 1 },
   "POST /v1/invoices/{id}/void": { reason: "wrong" },
   "POST /v1/invoices/{id}/send": { to: "accounts@example.com" },
+  "POST /v1/partners/{id}/top-ups": { amount: 5_000 },
+  "POST /v1/top-ups/{id}/refunds": { reason: "theirs" },
+  "POST /v1/payment-problems/{id}/resolve": {},
 };
 
 describe("what one organisation has", () => {
@@ -263,6 +283,8 @@ describe("what one organisation has", () => {
       deliveries: things.deliveryId,
       invoices: things.invoiceId,
       "api-keys": things.apiKeyId,
+      "top-ups": things.topUpId,
+      "payment-problems": things.problemId,
     };
     const kind = path.split("/")[2] ?? "";
     return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);
@@ -289,6 +311,7 @@ describe("what one organisation has", () => {
   });
 
   test("is on none of another's lists, nor found by its ids", async () => {
+    await stranger.call("PUT", "/v1/paypal-account", accountDocument);
     const lists = listOperations(server.api).filter(
       ({ method, path }) => method === "GET" && /^\/v1\/[a-z-]+$/.test(path),
     );

@@ -27,7 +27,7 @@ describe("a body that does not match", () => {
     ["an unknown field", { colour: "red" }, "colour", "unknown_field"],
     ["an unknown field further in", { contact: { fax: "1" } }, "contact.fax", "unknown_field"],
     ["a bad time zone", { timeZone: "Mars/Base" }, "timeZone", "invalid"],
-    ["a bad currency", { currency: "gbp" }, "currency", "bad_format"],
+    ["a bad currency", { currency: "gbp" }, "currency", "invalid"],
     ["a fraction of a minor unit", { leadValue: 12.5 }, "leadValue", "wrong_type"],
     ["a negative limit", { limits: { day: -1 } }, "limits.day", "too_small"],
     ["a bad time of day", { schedule: { mon: [{ from: "9", to: "17:00" }] } }, "schedule.mon.0.from", "bad_format"],

@@ -111,6 +111,37 @@ describe("strangers stay out: row-level security", () => {
         .values({ organisationId: seller.organisationId, ...event, id: newId() })
         .execute();
     });
+    await seller.inOrganisation(async (transaction) => fillPayments(transaction, buyer.id, shared));
+  }
+
+  async function fillPayments(
+    transaction: Database,
+    partnerId: string,
+    shared: { readonly organisationId: string; readonly createdAt: Date },
+  ): Promise<void> {
+    const ids = { account: newId(), topUp: newId() };
+    const account = { environment: "sandbox" as const, clientId: "c", clientSecretEncrypted: "x", webhookId: null };
+    const settings = { amounts: "{}", active: true, isCurrent: true, updatedAt: shared.createdAt };
+    await transaction
+      .insertInto("paypalAccounts")
+      .values({ ...shared, ...account, ...settings, id: ids.account })
+      .execute();
+    const money = { amountMinor: 100, requestedBy: "test" };
+    const topUp = { partnerId, paypalAccountId: ids.account, currency: "GBP", state: "open" as const };
+    await transaction
+      .insertInto("topUps")
+      .values({ ...shared, ...money, ...topUp, id: ids.topUp })
+      .execute();
+    const refund = { topUpId: ids.topUp, origin: "paypal" as const, state: "pending" as const };
+    await transaction
+      .insertInto("topUpRefunds")
+      .values({ ...shared, ...money, ...refund, id: newId() })
+      .execute();
+    const problem = { key: "k", kind: "reversed" as const, what: "x", lastAt: shared.createdAt };
+    await transaction
+      .insertInto("paymentProblems")
+      .values({ ...shared, ...problem, id: newId() })
+      .execute();
   }
 
   test("every table has row-level security and its policy", async () => {

@@ -20,6 +20,9 @@ import { errors } from "../../src/errors.ts";
 import { leadStates } from "../../src/leads/find-leads.ts";
 import { limitsSchema, windowEnd, windowStart } from "../../src/partners/limit-windows.ts";
 import { openingAt, type Schedule, weekdays } from "../../src/partners/schedule.ts";
+import { problemKinds } from "../../src/payments/decide-top-up.ts";
+import { payPalCurrencies } from "../../src/payments/paypal-money.ts";
+import { topUpStates } from "../../src/payments/present-top-up.ts";
 import { leadCostSchema } from "../../src/prices/lead-cost.ts";
 import { acceptSale, agreeSale, priceNotes } from "../../src/prices/sale-terms.ts";
 import { projectRoot } from "../../src/project-root.ts";
@@ -262,6 +265,20 @@ describe("docs/money.md", () => {
   });
 });
 
+describe("docs/payments.md", () => {
+  const page = readPage("docs/payments.md");
+
+  test("lists every state of a payment and every kind of problem", () => {
+    expect(readTable(page, "A payment through PayPal").map(([state]) => state)).toEqual([...topUpStates]);
+    expect(readTable(page, "Problems").map(([kind]) => kind)).toEqual([...problemKinds]);
+  });
+
+  test("names every currency that PayPal takes", () => {
+    const [, named = ""] = /PayPal takes ([A-Z][A-Z, \n]+ and [A-Z]{3});/.exec(page.text) ?? [];
+    expect(named.match(/[A-Z]{3}/g)).toEqual([...payPalCurrencies]);
+  });
+});
+
 describe("docs/operations.md", () => {
   const page = readPage("docs/operations.md");
   const settings = readTable(page, "Settings");
@@ -320,7 +337,7 @@ function loggedMessages(): string[] {
       .filter((name) => name.endsWith(".ts"))
       .map((name) => path.join(folder, name)),
   );
-  const subjects = "alerts?|delivery|drain|intake|job|lease|queue|rate_limit|request|routing|sweep";
+  const subjects = "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|request|routing|sweep";
   const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];
