@@ -24,6 +24,8 @@ type Shares = Readonly<Record<Point, number>>;
 interface Terms {
   readonly currency: "JPY" | "GBP" | "KWD";
   readonly valueMinor: number;
+  /** Where the answer names the price: the most that it may be; `valueMinor` is the least, and what counts without a name. */
+  readonly mostMinor: number | null;
   readonly creditMinor: number;
   readonly shares: Shares;
   /** Of what is paid, to the introducer. */
@@ -33,6 +35,7 @@ interface Terms {
 const someTerms: fc.Arbitrary<Terms> = fc.record({
   currency: fc.constantFrom("JPY", "GBP", "KWD"),
   valueMinor: fc.integer({ min: 1, max: 5000 }),
+  mostMinor: fc.option(fc.integer({ min: 5000, max: 8000 }), { nil: null }),
   creditMinor: fc.constantFrom(0, 1000, 20_000),
   shares: fc
     .tuple(fc.nat(100), fc.nat(100))
@@ -42,7 +45,8 @@ const someTerms: fc.Arbitrary<Terms> = fc.record({
 
 type Step =
   | { readonly kind: "pay" | "refund"; readonly amountMinor: number }
-  | { readonly kind: "sell"; readonly answer: "accept" | "reject" }
+  /** `namedMinor`: the price that the partner's answer names. */
+  | { readonly kind: "sell"; readonly answer: "accept" | "reject"; readonly namedMinor: number | null }
   | { readonly kind: "qualify" | "convert" | "close" | "reverse"; readonly which: number };
 
 const someStep: fc.Arbitrary<Step> = fc.oneof(
@@ -56,7 +60,11 @@ const someStep: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 5,
-    arbitrary: fc.record({ kind: fc.constant("sell" as const), answer: fc.constantFrom("accept", "accept", "reject") }),
+    arbitrary: fc.record({
+      kind: fc.constant("sell" as const),
+      answer: fc.constantFrom("accept", "accept", "reject"),
+      namedMinor: fc.option(fc.nat(10_000), { nil: null }),
+    }),
   },
   {
     weight: 6,
@@ -71,7 +79,17 @@ function percentage(amount: number, percent: number): number {
   return rest > 50 || (rest === 50 && whole % 2 === 1) ? whole + 1 : whole;
 }
 
+const decimals = { JPY: 0, GBP: 2, KWD: 3 } as const;
+
+/** As a partner writes it: 1250 is 12.50 in GBP, 1250 in JPY, 1.250 in KWD. */
+function written(amountMinor: number, { currency }: Terms): string {
+  const digits = String(amountMinor).padStart(decimals[currency] + 1, "0");
+  const at = digits.length - decimals[currency];
+  return decimals[currency] === 0 ? digits : `${digits.slice(0, at)}.${digits.slice(at)}`;
+}
+
 interface Sale {
+  readonly valueMinor: number;
   readonly leadId: string;
   readonly deliveryId: string;
   at: Point;
@@ -91,23 +109,24 @@ class Model {
     this.#terms = terms;
   }
 
-  /** What was paid in all when a point is reached. */
-  paidAt(point: Point): number {
-    const { shares, valueMinor } = this.#terms;
+  /** What is paid in all of a value when a point is reached. */
+  paidAt(point: Point, valueMinor: number): number {
+    const { shares } = this.#terms;
     const percent = points.slice(0, points.indexOf(point) + 1).reduce((sum, one) => sum + shares[one], 0);
     return percentage(valueMinor, percent);
   }
 
-  owedAt(point: Point): number {
-    return percentage(this.paidAt(point), this.#terms.costPercent);
+  owedAt(point: Point, valueMinor: number): number {
+    return percentage(this.paidAt(point, valueMinor), this.#terms.costPercent);
   }
 
-  get totalMinor(): number {
-    return this.paidAt("converted");
+  /** What has to be there for a lead: whatever its price turns out to be. */
+  get mostMinor(): number {
+    return this.paidAt("converted", this.#terms.mostMinor ?? this.#terms.valueMinor);
   }
 
   canSell(): boolean {
-    return this.funds + this.#terms.creditMinor >= this.totalMinor || this.totalMinor === 0;
+    return this.funds + this.#terms.creditMinor >= this.mostMinor || this.mostMinor === 0;
   }
 
   pay(amountMinor: number): void {
@@ -119,20 +138,24 @@ class Model {
     return amountMinor <= this.funds;
   }
 
-  sell(leadId: string, deliveryId: string): void {
-    this.funds -= this.totalMinor;
-    this.reserved += this.totalMinor - this.paidAt("accepted");
-    this.revenue += this.paidAt("accepted");
-    this.payable += this.owedAt("accepted");
-    this.sales.push({ leadId, deliveryId, at: "accepted", isOver: false });
+  sell(leadId: string, deliveryId: string, namedMinor: number | null): void {
+    const { valueMinor: least, mostMinor } = this.#terms;
+    const valueMinor = mostMinor === null ? least : Math.min(Math.max(namedMinor ?? least, least), mostMinor);
+    const total = this.paidAt("converted", valueMinor);
+    this.funds -= total;
+    this.reserved += total - this.paidAt("accepted", valueMinor);
+    this.revenue += this.paidAt("accepted", valueMinor);
+    this.payable += this.owedAt("accepted", valueMinor);
+    this.sales.push({ leadId, deliveryId, valueMinor, at: "accepted", isOver: false });
   }
 
   /** Whether the point may be moved there; to where it is already, nothing happens. */
   move(sale: Sale, to: Point): "moved" | "refused" {
     if (sale.isOver || points.indexOf(to) < points.indexOf(sale.at)) return "refused";
-    this.reserved -= this.paidAt(to) - this.paidAt(sale.at);
-    this.revenue += this.paidAt(to) - this.paidAt(sale.at);
-    this.payable += this.owedAt(to) - this.owedAt(sale.at);
+    const dueMinor = this.paidAt(to, sale.valueMinor) - this.paidAt(sale.at, sale.valueMinor);
+    this.reserved -= dueMinor;
+    this.revenue += dueMinor;
+    this.payable += this.owedAt(to, sale.valueMinor) - this.owedAt(sale.at, sale.valueMinor);
     sale.at = to;
     return "moved";
   }
@@ -147,14 +170,14 @@ class Model {
 
   reverse(sale: Sale): void {
     if (!sale.isOver) this.#giveBackRest(sale);
-    this.funds += this.paidAt(sale.at);
-    this.revenue -= this.paidAt(sale.at);
-    this.payable -= this.owedAt(sale.at);
+    this.funds += this.paidAt(sale.at, sale.valueMinor);
+    this.revenue -= this.paidAt(sale.at, sale.valueMinor);
+    this.payable -= this.owedAt(sale.at, sale.valueMinor);
     this.sales.splice(this.sales.indexOf(sale), 1);
   }
 
   #giveBackRest(sale: Sale): void {
-    const rest = this.totalMinor - this.paidAt(sale.at);
+    const rest = this.paidAt("converted", sale.valueMinor) - this.paidAt(sale.at, sale.valueMinor);
     this.reserved -= rest;
     this.funds += rest;
   }
@@ -168,10 +191,12 @@ interface Shop {
 }
 
 async function openShop(seller: Seller, terms: Terms): Promise<Shop> {
-  const { currency, valueMinor, creditMinor, shares, costPercent } = terms;
+  const { currency, valueMinor, mostMinor, creditMinor, shares, costPercent } = terms;
   const share = (point: Point) => (shares[point] === 0 ? null : { percent: shares[point] });
   const billing = { accepted: share("accepted"), qualified: share("qualified"), converted: share("converted") };
-  const buyer = await seller.partner({ currency, leadValue: valueMinor, creditLimit: creditMinor, billing });
+  const answer = mostMinor === null ? null : { min: valueMinor, max: mostMinor };
+  const leadValue = { default: valueMinor, rules: [], answer };
+  const buyer = await seller.partner({ currency, leadValue, creditLimit: creditMinor, billing }, { price: "$.price" });
   const introducer = await seller.partner({ type: "introducer", currency, leadCost: { percent: costPercent } });
   const routing = [{ method: "priority", partners: [{ partnerId: buyer.id }] }];
   return { seller, buyer, introducer, campaignId: await seller.campaign([], { routing, holdHours: 0 }) };
@@ -218,7 +243,7 @@ async function reverse({ buyer }: Shop, seller: Seller, leadId: string) {
   return (await unreferLead(seller.context, seller.organisationId, unreferral, "staff")).kind;
 }
 
-async function perform(shop: Shop, model: Model, step: Step): Promise<void> {
+async function perform(shop: Shop, terms: Terms, model: Model, step: Step): Promise<void> {
   const { seller, buyer } = shop;
   switch (step.kind) {
     case "pay":
@@ -232,13 +257,15 @@ async function perform(shop: Shop, model: Model, step: Step): Promise<void> {
       break;
     }
     case "sell": {
-      sellers.partners.answer(buyer.name, step.answer);
+      const price = step.namedMinor === null ? undefined : written(step.namedMinor, terms);
+      const body = JSON.stringify({ outcome: step.answer === "accept" ? "success" : "no", price });
+      sellers.partners.answer(buyer.name, { body });
       const leadId = await receive(shop, seller);
       await seller.settle();
       const [delivery] = await seller.deliveries(leadId);
       const expected = model.canSell() ? (step.answer === "accept" ? "delivered" : "rejected") : undefined;
       expect(delivery?.state).toBe(expected);
-      if (delivery?.state === "delivered") model.sell(leadId, delivery.id);
+      if (delivery?.state === "delivered") model.sell(leadId, delivery.id, step.namedMinor);
       break;
     }
     default: {
@@ -270,14 +297,14 @@ test("property: any sequence of payments, sales, billing points and reversals gi
       const shop = await openShop(seller, terms);
       const model = new Model(terms);
       for (const step of steps) {
-        await perform(shop, model, step);
+        await perform(shop, terms, model, step);
         const { cash, funds, reserved, revenue, payable } = model;
         expect(await numbersOf(shop)).toEqual({ cash, funds, reserved, revenue, payable });
         expect(funds + terms.creditMinor).toBeGreaterThanOrEqual(0);
       }
       await expectSoundLedger(seller);
     }),
-    { numRuns: 10 },
+    { numRuns: 20 },
   );
 }, 120_000);
 
@@ -325,6 +352,6 @@ test("property: sixteen clients at once never overdraw, lose or double anything"
       expect(cash + funds + revenue).toBe(0);
       await expectSoundLedger(seller);
     }),
-    { numRuns: 2 },
+    { numRuns: 3 },
   );
 }, 180_000);
