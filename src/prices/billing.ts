@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { percentDecimals, percentOf, percentToRate } from "../money.ts";
-import { minorUnitsSchema } from "../schemas.ts";
+import { percentOf, percentToRate } from "../money.ts";
+import { minorUnitsSchema, percentSchema } from "../schemas.ts";
 
 /**
  * When a partner pays for a lead: parts of its value when it is accepted, qualified and converted. Without any of this
@@ -10,17 +10,13 @@ import { minorUnitsSchema } from "../schemas.ts";
 export const billingPoints = ["accepted", "qualified", "converted"] as const;
 export type BillingPoint = (typeof billingPoints)[number];
 
-/** A percentage as the API takes it: a number from above zero to 100, with four decimals at most. */
-export const percentSchema = z
-  .number("must be a number, such as 17.5")
-  .gt(0, "must be above zero")
-  .max(100, "must be at most 100")
-  .refine((percent) => percentToRate(percent) !== null, `must have at most ${percentDecimals} decimals`);
+/** A share of something: above zero, and not more than all of it. */
+export const sharePercentSchema = percentSchema.gt(0, "must be above zero");
 
 const shareSchema = z
   .strictObject({
     amount: minorUnitsSchema.optional().meta({ description: "in minor units of the partner's currency" }),
-    percent: percentSchema.optional().meta({ description: "of the lead's value" }),
+    percent: sharePercentSchema.optional().meta({ description: "of the lead's value" }),
   })
   .refine(
     ({ amount, percent }) => (amount === undefined) !== (percent === undefined),

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { percentOf, percentToRate } from "../money.ts";
 import { minorUnitsSchema } from "../schemas.ts";
-import { percentSchema } from "./billing.ts";
+import { sharePercentSchema } from "./billing.ts";
 
 /** What an introducer is paid for a lead. Agreed when the lead comes in, and kept with it. */
 export const leadCostSchema = z
@@ -9,7 +9,7 @@ export const leadCostSchema = z
     amount: minorUnitsSchema
       .optional()
       .meta({ description: "for a lead, however often it is sold; in minor units of the introducer's currency" }),
-    percent: percentSchema.optional().meta({ description: "of what partners pay for the lead, whenever they do" }),
+    percent: sharePercentSchema.optional().meta({ description: "of what partners pay for the lead, whenever they do" }),
     due: z
       .enum(["sold", "received"], "must be sold or received")
       .default("sold")

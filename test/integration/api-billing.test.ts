@@ -122,7 +122,7 @@ describe("settings", () => {
       "billing.converted.percent",
       "more than 100",
     ],
-    [{ billing: { accepted: { percent: 33.33333 } } }, "billing.accepted.percent", "at most 4 decimals"],
+    [{ billing: { accepted: { percent: 33.33333 } } }, "billing.accepted.percent", "at most four decimals"],
     [{ billing: { accepted: { amount: -5 } } }, "billing.accepted.amount", "must not be negative"],
     [{ billing: {} }, "billing", "at one billing point"],
     [{ leadCost: { percent: 101 } }, "leadCost.percent", "at most 100"],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { sql } from "kysely";
+import { closeSales } from "../../queues/close-sales.ts";
 import { closeDueSales } from "../../src/leads/close-due-sales.ts";
 import { readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
 import { moveBillingPoint } from "../../src/leads/move-billing-point.ts";
@@ -7,6 +8,7 @@ import { receiveLead } from "../../src/leads/receive-lead.ts";
 import { referLead } from "../../src/leads/refer-lead.ts";
 import { resolveDelivery } from "../../src/leads/resolve-delivery.ts";
 import { unreferLead } from "../../src/leads/unrefer-lead.ts";
+import { sweep } from "../../src/sweep.ts";
 import { type Buyer, type Seller, useSellers, wednesdayMorning } from "../helpers/seller.ts";
 import { expectSoundLedger } from "../helpers/sound-ledger.ts";
 
@@ -196,6 +198,16 @@ describe("a price that the partner's answer names", () => {
   });
 });
 
+/** The organisations whose sales the sweep would have closed now. */
+async function woken({ context }: Seller): Promise<readonly unknown[]> {
+  const organisationIds: unknown[] = [];
+  const wake = (job: { readonly name: string }, payload: object) => {
+    if (job.name === closeSales.name && "organisationId" in payload) organisationIds.push(payload.organisationId);
+  };
+  await sweep({ ...context, waker: { wake, settled: async () => undefined } });
+  return organisationIds;
+}
+
 describe("billing points", () => {
   test("all is reserved at referral; each part is paid when its point is reached", async () => {
     const seller = await sellers.open();
@@ -265,12 +277,10 @@ describe("billing points", () => {
     };
     expect(await due()).toMatchObject({ reserved: 800, revenue: 1200 });
     seller.setTime(new Date(Date.parse(wednesdayMorning) + 30 * 86_400_000).toISOString());
-    const { rows } = await sql`select * from due_closings(${seller.context.clock()})`.execute(seller.context.database);
-    expect(rows).toMatchObject([{ organisationId: seller.organisationId }]);
+    expect(await woken(seller)).toEqual([seller.organisationId]);
     expect(await due()).toMatchObject({ reserved: 0, revenue: 1200, funds: -1200 });
     expect(await deliveryOf(seller, open.leadId)).toMatchObject({ billingClosesAt: null, priceMinor: 200 });
-    const none = await sql`select * from due_closings(${seller.context.clock()})`.execute(seller.context.database);
-    expect(none.rows).toEqual([]);
+    expect(await woken(seller)).toEqual([]);
     await expectSoundLedger(seller);
   });
 
