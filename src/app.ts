@@ -25,6 +25,7 @@ import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
+import { payoutRoutes } from "./ledger/payout-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
 import { trialRoutes } from "./partners/trial-routes.ts";
@@ -32,6 +33,7 @@ import { wsdlRoutes } from "./partners/wsdl-routes.ts";
 import { paymentSettingRoutes } from "./payments/payment-setting-routes.ts";
 import { payPalRoutes } from "./payments/paypal-routes.ts";
 import { topUpRoutes } from "./payments/top-up-routes.ts";
+import { reportRoutes } from "./reports/report-routes.ts";
 
 /** A campaign with a thousand partners and long lists of postcodes in its filters fits into this. */
 const bodyLimitBytes = 4 * 1024 * 1024;
@@ -95,6 +97,7 @@ function guardedRoutes(v1: Api, context: Context): void {
   trialRoutes(v1, context);
   wsdlRoutes(v1, context);
   ledgerRoutes(v1, context);
+  payoutRoutes(v1, context);
   statementRoutes(v1, context);
   invoiceRoutes(v1, context);
   topUpRoutes(v1, context);
@@ -106,4 +109,5 @@ function guardedRoutes(v1: Api, context: Context): void {
   billingRoutes(v1, context);
   deliveryRoutes(v1, context);
   alertRoutes(v1, context);
+  reportRoutes(v1, context);
 }

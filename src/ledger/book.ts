@@ -52,6 +52,7 @@ export type TransactionKind =
   | "payment"
   | "refund"
   | "adjustment"
+  | "payout"
   | "sms";
 
 /** Books all movements in one statement. A movement of nothing is no movement and leaves no trace. */

@@ -7,6 +7,8 @@ import type { Period } from "../period.ts";
 export const statementAccounts = {
   /** What a partner has, reserved or not: as `balance` says. */
   balance: ["funds", "reserved"],
+  /** What an introducer is owed. */
+  owed: ["payable"],
 } as const satisfies Record<string, readonly AccountKind[]>;
 export type StatementAccount = keyof typeof statementAccounts;
 
@@ -99,6 +101,9 @@ const words: Readonly<Record<string, string>> = {
   payment: "Payment",
   refund: "Refund",
   adjustment: "Correction",
+  cost: "Lead introduced",
+  cost_reversal: "Lead taken back",
+  payout: "Paid to you",
 };
 
 /** What an entry is, for people. */

@@ -260,6 +260,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/deliveries/{id}/resolve": { outcome: "delivered" },
   "POST /v1/deliveries/{id}/billing-point": { point: "qualified" },
   "PATCH /v1/campaigns/{id}/intake-keys/{keyId}": { name: "Mine now" },
+  "POST /v1/partners/{id}/payouts": { amount: 1, reason: "bank" },
   "POST /v1/partners/{id}/invoices": { from: "2026-03-01", to: "2026-03-31" },
   "POST /v1/invoices/{id}/payments": { amount: 1 },
   "POST /v1/invoices/{id}/void": { reason: "wrong" },
