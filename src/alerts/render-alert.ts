@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { FieldValue, MailRequest, TemplateVariables } from "../channels/contract.ts";
 import { emailChannel } from "../channels/email.ts";
+import { moneyFields } from "../channels/money-fields.ts";
 import { type PlaceName, renderTemplate } from "../channels/templates.ts";
 import type { Context } from "../context.ts";
 import { requireInvoice } from "../invoices/invoice.ts";
@@ -117,7 +118,11 @@ function alertVariables(alert: ClaimedAlert): AlertVariables {
       name: alert.partnerName ?? "",
       time_zone: alert.partnerTimeZone ?? "UTC",
     },
-    campaign: { id: alert.campaignId ?? "", name: alert.campaignName ?? "" },
+    campaign: {
+      id: alert.campaignId ?? "",
+      name: alert.campaignName ?? "",
+      money: moneyFields(alert.campaignFields ?? []),
+    },
     lead: {
       ...fields,
       id: alert.leadId,

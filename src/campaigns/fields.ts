@@ -93,7 +93,12 @@ export const fieldSchema = z.discriminatedUnion(
           .string()
           .refine(isCurrency, "must be a currency of ISO 4217 in three capital letters, such as GBP")
           .optional(),
-        decimals: z.int().min(0).max(4).optional().meta({ description: "2 if absent" }),
+        decimals: z
+          .int()
+          .min(0)
+          .max(4)
+          .optional()
+          .meta({ description: "if absent those of the currency, without one 2" }),
       })
       .refine(inOrder, minAboveMax),
     z.strictObject({ ...ofEveryType, type: z.literal("boolean") }),

@@ -1,6 +1,7 @@
 import { domainToASCII } from "node:url";
 import { isSupportedCountry, parsePhoneNumberFromString } from "libphonenumber-js";
 import type { FieldValue } from "../channels/contract.ts";
+import { moneyDecimals } from "../channels/money-fields.ts";
 import { type Field, foldCase } from "./fields.ts";
 
 export const problemCodes = [
@@ -218,7 +219,7 @@ function digitsOf(literal: string): string {
 const currencySigns: Readonly<Record<string, string>> = { GBP: "£", EUR: "€", USD: "$", CAD: "$", AUD: "$", NZD: "$" };
 
 function readMoney(field: FieldOf<"money">, given: string | number): Reading {
-  const decimals = field.decimals ?? 2;
+  const decimals = moneyDecimals(field);
   const text = typeof given === "number" ? plainDecimal(given) : withoutCurrency(field, given);
   const parts = readDecimal(text);
   if (parts === null) return { ...notANumber, message: "must be an amount of money, such as 1234.50" };

@@ -22,7 +22,7 @@ export function templateVariables(fields: readonly Field[]): TemplateVariable[] 
   return [
     ...listed("lead", sample.lead),
     ...listed("contacts[0]", sample.contacts[0] ?? {}),
-    ...listed("campaign", sample.campaign),
+    ...listed("campaign", { id: sample.campaign.id, name: sample.campaign.name }),
     ...listed("partner", sample.partner),
     ...listed("delivery", sample.delivery),
   ];

@@ -16,10 +16,14 @@ export type FieldValue = string | number | boolean | null;
  * What a template sees. `lead` holds every field of the campaign by its key (absent optional fields are null) with the
  * main contact's fields among them, and `id`, `received_at` (ISO 8601, UTC) and `source`.
  */
+/** How the money fields of a lead are written for people, by key. */
+export type MoneyFields = Readonly<Record<string, { readonly decimals: number; readonly currency: string | null }>>;
+
 export interface TemplateVariables {
   readonly lead: Readonly<Record<string, FieldValue>>;
   readonly contacts: readonly Readonly<Record<string, FieldValue>>[];
-  readonly campaign: { readonly id: string; readonly name: string };
+  /** `money` tells by key which of the lead's fields are money. */
+  readonly campaign: { readonly id: string; readonly name: string; readonly money?: MoneyFields };
   readonly partner: { readonly id: string; readonly name: string };
   /** `id` is also the idempotency key; `price_minor` is null where no price applies; `test` marks a trial send. */
   readonly delivery: {

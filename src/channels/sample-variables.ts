@@ -1,4 +1,5 @@
 import type { FieldValue, TemplateVariables } from "./contract.ts";
+import { moneyFields } from "./money-fields.ts";
 
 /** What is needed of a campaign's field to make up a value for it. */
 export interface SampleField {
@@ -9,6 +10,8 @@ export interface SampleField {
   readonly choices?: readonly string[] | undefined;
   readonly country?: string | undefined;
   readonly min?: number | undefined;
+  readonly currency?: string | undefined;
+  readonly decimals?: number | undefined;
 }
 
 /**
@@ -35,7 +38,7 @@ function sample(fields: readonly SampleField[], complete: boolean, price: Price)
       source: complete ? "website" : null,
     },
     contacts: complete ? [fieldValues(contactFields, true)] : [],
-    campaign: { id: "01900000-0000-7000-8000-000000000002", name: "Sample campaign" },
+    campaign: { id: "01900000-0000-7000-8000-000000000002", name: "Sample campaign", money: moneyFields(fields) },
     partner: { id: "01900000-0000-7000-8000-000000000003", name: "Sample partner" },
     delivery: { id: "01900000-0000-7000-8000-000000000004", ...price, test: true },
   };

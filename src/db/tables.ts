@@ -171,6 +171,7 @@ interface CampaignRow {
   duplicates: Json<Duplicates> | null;
   routing: Json<RoutingGroup[]>;
   leadValues: ColumnType<CampaignValue[], string | undefined, string>;
+  moneyFields: ColumnType<Field[], never, never>;
   version: Generated<number>;
   createdAt: Date;
   updatedAt: Date;

@@ -6,6 +6,7 @@ import type {
   SendContext,
   TemplateVariables,
 } from "../channels/contract.ts";
+import { moneyFields } from "../channels/money-fields.ts";
 import { type ChannelSettings, channelFor } from "../channels/registry.ts";
 import type { Context } from "../context.ts";
 import { expectedMinor } from "../prices/sale-terms.ts";
@@ -117,7 +118,7 @@ function variablesOf(partner: DrainedPartner, delivery: ClaimedDelivery): Templa
   return {
     lead: { ...fields, id: leadId, received_at: receivedAt.toISOString(), source },
     contacts,
-    campaign: { id: delivery.campaignId, name: delivery.campaignName },
+    campaign: { id: delivery.campaignId, name: delivery.campaignName, money: moneyFields(delivery.moneyFields) },
     partner: { id: partner.id, name: partner.name },
     delivery: { id: idempotencyKey, price_minor: expectedMinor(delivery), currency: delivery.currency, test: false },
   };

@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import type { Field } from "../campaigns/fields.ts";
 import type { Database } from "../db/database.ts";
 import type { LeadFields } from "../db/tables.ts";
 import type { IntroducerAccounts } from "../ledger/book.ts";
@@ -18,6 +19,7 @@ export interface ClaimedDelivery {
   readonly leadId: string;
   readonly campaignId: string;
   readonly campaignName: string;
+  readonly moneyFields: readonly Field[];
   readonly priceMinor: number;
   readonly terms: SaleTerms | null;
   readonly billedMinor: number;
@@ -72,7 +74,7 @@ export async function claimDeliveries(
       from due where d.id = due.id
       returning d.*
     )
-    select c.id, ${idempotencyKey} as idempotency_key, c.lead_id, c.campaign_id, k.name as campaign_name,
+    select c.id, ${idempotencyKey} as idempotency_key, c.lead_id, c.campaign_id, k.name as campaign_name, k.money_fields,
       c.price_minor, c.terms, c.billed_minor, c.billing_point, c.currency, c.reserved_at, l.introducer_id, l.lead_cost,
       case when l.lead_cost is not null then (
         select jsonb_object_agg(a.kind, a.id) from accounts a

@@ -1,6 +1,7 @@
 import type { Field } from "../campaigns/fields.ts";
 import { normaliseFields } from "../campaigns/normalise-fields.ts";
 import type { TemplateVariables } from "../channels/contract.ts";
+import { moneyFields } from "../channels/money-fields.ts";
 import { type ChannelSettings, channelFor } from "../channels/registry.ts";
 import { sampleVariables } from "../channels/sample-variables.ts";
 import type { Context } from "../context.ts";
@@ -123,7 +124,8 @@ async function readTrialLead(transaction: Database, trial: Trial, delivery: Deli
     kind: "lead",
     lead: { ...sample.lead, ...normalised.values },
     contacts: sample.contacts,
-    campaign: campaign === null ? sample.campaign : { id: campaign.id, name: campaign.name },
+    campaign:
+      campaign === null ? sample.campaign : { id: campaign.id, name: campaign.name, money: moneyFields(fields) },
   };
 }
 
@@ -144,7 +146,15 @@ async function readStoredLead(
   const row = await transaction
     .selectFrom("leads as l")
     .innerJoin("campaigns as c", "c.id", "l.campaignId")
-    .select(["l.id", "l.fields", "l.receivedAt", "l.source", "c.id as campaignId", "c.name as campaignName"])
+    .select([
+      "l.id",
+      "l.fields",
+      "l.receivedAt",
+      "l.source",
+      "c.id as campaignId",
+      "c.name as campaignName",
+      "c.fields as campaignFields",
+    ])
     .where("l.id", "=", leadId)
     .executeTakeFirst();
   if (row === undefined) return invalid("leadId", "unknown_lead", `there is no lead ${leadId}`);
@@ -161,7 +171,7 @@ async function readStoredLead(
     kind: "lead",
     lead: { ...row.fields, id: row.id, received_at: row.receivedAt.toISOString(), source: row.source },
     contacts: contacts.map((contact) => contact.fields),
-    campaign: { id: row.campaignId, name: row.campaignName },
+    campaign: { id: row.campaignId, name: row.campaignName, money: moneyFields(row.campaignFields) },
   };
 }
 
