@@ -52,11 +52,11 @@ export const accountDocument = {
   amounts: { GBP: limits, EUR: limits, JPY: limits, HUF: { minimum: 100_000, maximum: 100_000_000 } },
 };
 
-export async function openPaymentBench(): Promise<PaymentBench> {
+export async function openPaymentBench(more: Readonly<Record<string, string>> = {}): Promise<PaymentBench> {
   const payPal = await startPayPalCatcher("127.0.0.1", 0);
   payPal.webhooks.isSending = false;
   let time = new Date("2026-11-20T10:00:00Z");
-  const environment = { PAYPAL_BASE_URL: payPal.url, PUBLIC_URL: "https://leads.example.com" };
+  const environment = { PAYPAL_BASE_URL: payPal.url, PUBLIC_URL: "https://leads.example.com", ...more };
   const server = await createTestApi({ environment, clock: () => time });
   const client = await server.createClient();
   const webhookId = payPal.webhooks.register("https://leads.example.com");

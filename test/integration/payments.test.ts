@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { sql } from "kysely";
+import { startMailCatcher } from "../../demo/mail-catcher.ts";
+import { startWorkers } from "../../workers/start-workers.ts";
 import { call } from "../helpers/api.ts";
 import { accountDocument, limits, openPaymentBench, type PaymentBench } from "../helpers/payments.ts";
+import { until } from "../helpers/until.ts";
 
 /** Payments through PayPal, on a real PostgreSQL and over HTTP to a PayPal of ours that checks what it gets. */
 
@@ -236,6 +239,31 @@ describe("credited once, whoever comes first", () => {
     await bench.poll();
     expect(await bench.books(partner)).toMatchObject({ balance: 5_000, transactions: { payment: 1 } });
   });
+});
+
+test("a worker finds by itself what nobody told it, and staff get a mail of what does not match", async () => {
+  const mail = await startMailCatcher("127.0.0.1", 0);
+  const smtp = { SMTP_HOST: "127.0.0.1", SMTP_PORT: String(mail.port) };
+  const own = await openPaymentBench(smtp);
+  try {
+    await own.client.call("PATCH", "/v1/organisation", { staffEmail: "staff@example.com" });
+    const partner = await own.partner({ name: "Fern & Sons" });
+    const [good, bad] = [await own.topUp(partner), await own.topUp(partner, 6_000)];
+    const order = own.payPal.books.orders.get(bad.orderId);
+    if (order !== undefined) order.amount = { currency_code: "GBP", value: "6.00" };
+    for (const { orderId } of [good, bad]) own.payPal.approve(orderId);
+    own.later(60_000);
+    startWorkers(own.server.context);
+    await until(async () => (await own.books(partner)).balance === 5_000 && mail.messages().length > 0);
+    expect((await own.read(bad.id)).body).toMatchObject({ state: "refused" });
+    const [received] = mail.messages();
+    expect(received?.to).toEqual(["staff@example.com"]);
+    expect(received?.message.subject).toBe("A payment of Fern & Sons needs to be looked at");
+    expect(received?.message.text).toContain("The order at PayPal is for 6.00 GBP, and 60.00 GBP was asked for.");
+  } finally {
+    await own.close();
+    await mail.stop();
+  }
 });
 
 describe("what PayPal holds or declines", () => {
