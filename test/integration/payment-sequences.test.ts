@@ -40,11 +40,23 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 const amountMinor = 10_000;
 
-/** Half of the stories begin with a payment, so that much of what follows is about money that is there. */
-const paidFirst: readonly Step[] = [
-  { do: "approve", how: "at_once" },
-  { do: "hear", from: "return" },
-];
+/** Most stories begin with money at PayPal, so that what follows is about money that is there. */
+const beginnings: Readonly<Record<string, readonly Step[]>> = {
+  nothing: [],
+  paid: [
+    { do: "approve", how: "at_once" },
+    { do: "hear", from: "return" },
+  ],
+  "under review": [
+    { do: "approve", how: "for_review" },
+    { do: "hear", from: "return" },
+  ],
+  "a refund under way": [
+    { do: "approve", how: "at_once" },
+    { do: "hear", from: "return" },
+    { do: "refund by staff", share: 0.5, isHeld: true },
+  ],
+};
 
 async function take(topUp: BegunTopUp, what: Step): Promise<void> {
   const { payPal, client } = bench;
@@ -97,16 +109,16 @@ async function take(topUp: BegunTopUp, what: Step): Promise<void> {
 test("after any sequence of events, told in any order and number, each capture is credited once and each refund taken once", async () => {
   const { payPal } = bench;
   const story = fc.record({
-    isPaidFirst: fc.boolean(),
-    steps: fc.array(step, { minLength: 4, maxLength: 16 }),
+    beginning: fc.constantFrom(...Object.values(beginnings)),
+    steps: fc.array(step, { minLength: 3, maxLength: 12 }),
     order: fc.array(fc.nat(), { minLength: 1, maxLength: 8 }),
   });
   await fc.assert(
-    fc.asyncProperty(story, async ({ isPaidFirst, steps, order }) => {
+    fc.asyncProperty(story, async ({ beginning, steps, order }) => {
       payPal.webhooks.events.length = 0;
       const partner = await bench.partner();
       const topUp = await bench.topUp(partner, amountMinor);
-      for (const one of isPaidFirst ? [...paidFirst, ...steps] : steps) await take(topUp, one);
+      for (const one of [...beginning, ...steps]) await take(topUp, one);
       payPal.misbehave(null);
       // All that was said until now comes again, out of order; then PayPal is asked once more, twice.
       const { events } = payPal.webhooks;
@@ -134,9 +146,8 @@ test("after any sequence of events, told in any order and number, each capture i
       const { payment = 0, refund = 0 } = transactions;
       expect(payment - (isPaid ? 1 : 0)).toBe(refund - gone.length);
     }),
-    { numRuns: 15 },
+    { numRuns: 24 },
   );
   const rules = await verifyLedger(bench.server.owner, null);
   expect(rules.filter(({ wrong }) => wrong > 0)).toEqual([]);
-  expect(rules.every(({ looked, rule }) => looked > 0 || /sale|reservation/.test(rule))).toBe(true);
 }, 120_000);
