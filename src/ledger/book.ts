@@ -66,7 +66,10 @@ export async function book(
   await sql`with ${bookingClauses(organisationId, movements, at)} select`.execute(transaction);
 }
 
-/** The same as clauses of a statement that does more: `with <clauses> select`. */
+/**
+ * The same as clauses of a statement that does more: `with <clauses> select`. The one place where a partner's funds change:
+ * sales, payments and what becomes of them all come through here.
+ */
 export function bookingClauses(organisationId: string, movements: readonly Movement[], at: Date): RawBuilder<unknown> {
   const rows = movements
     .filter((movement) => movement.amountMinor !== 0)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { sql } from "kysely";
 import { readPartnerFunds } from "../../src/ledger/accounts.ts";
+import { introducerAccountKinds, partnerAccountKinds } from "../../src/ledger/book.ts";
 import { type Installation, openInstallation } from "../helpers/installation.ts";
 
 let installation: Installation;
@@ -17,6 +18,7 @@ test("while one decides on a partner's funds nobody else takes from them, and sa
       sql<{ kind: string }>`
         select kind from accounts where partner_id = ${partnerId} for no key update skip locked`.execute(other),
     );
-    expect(free.rows.map(({ kind }) => kind).sort()).toEqual(["adjustment", "cash", "reserved", "revenue"]);
+    const all: readonly string[] = [...partnerAccountKinds, ...introducerAccountKinds];
+    expect(free.rows.map(({ kind }) => kind).sort()).toEqual(all.filter((kind) => kind !== "funds").sort());
   });
 });
