@@ -195,7 +195,7 @@ test("property: whatever happens to two partners of two campaigns, the ledger is
     }),
     { numRuns: 12 },
   );
-});
+}, 120_000);
 
 describe("the database itself", () => {
   test("refuses to change or remove what is booked, even to its owner", async () => {
