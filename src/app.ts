@@ -24,6 +24,8 @@ import { billingRoutes } from "./leads/billing-routes.ts";
 import { decisionRoutes } from "./leads/decision-routes.ts";
 import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
+import { returnRoutes } from "./leads/return-routes.ts";
+import { reversalRoutes } from "./leads/reversal-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { payoutRoutes } from "./ledger/payout-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
@@ -106,6 +108,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   intakeKeyRoutes(v1, context);
   leadRoutes(v1, context);
   decisionRoutes(v1, context);
+  reversalRoutes(v1, context);
+  returnRoutes(v1, context);
   billingRoutes(v1, context);
   deliveryRoutes(v1, context);
   alertRoutes(v1, context);

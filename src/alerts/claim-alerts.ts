@@ -36,6 +36,8 @@ export interface ClaimedAlert {
   readonly campaignId: string | null;
   readonly campaignName: string | null;
   readonly campaignFields: readonly Field[] | null;
+  /** The return that it is about. */
+  readonly returned: Readonly<Record<"state" | "reason" | "comment" | "note", string | null>> | null;
 }
 
 /**
@@ -61,7 +63,9 @@ export async function claimAlerts(
       c.lead_id, o.name as organisation_name, p.name as partner_name, p.time_zone as partner_time_zone,
       p.email as partner_email, d.price_minor, d.currency, l.state as lead_state, l.fields as lead_fields, l.source as lead_source, l.received_at,
       k.id as campaign_id, k.name as campaign_name, k.fields as campaign_fields,
-      coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts
+      coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts,
+      (select jsonb_build_object('state', r.state, 'reason', r.reason_text, 'comment', r.comment, 'note', r.note)
+        from returns r where r.id = (c.detail ->> 'returnId')::uuid) as returned
     from claimed c
     join organisations o on o.id = c.organisation_id
     left join partners p on p.id = c.partner_id

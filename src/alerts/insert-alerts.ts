@@ -40,6 +40,8 @@ export const alertKinds = [
   "delivery_uncertain",
   "payment_problem",
   "invoice",
+  "return_open",
+  "return_decided",
 ] as const;
 export type AlertKind = (typeof alertKinds)[number];
 

@@ -132,6 +132,6 @@ function alertVariables(alert: ClaimedAlert): AlertVariables {
     contacts: alert.contacts,
     contact: leadContact(alert.campaignFields ?? [], fields),
     delivery: { id: alert.deliveryId ?? "", price_minor: alert.priceMinor, currency: alert.currency, test: false },
-    alert: { id: alert.id, created_at: alert.createdAt.toISOString(), ...alert.detail },
+    alert: { id: alert.id, created_at: alert.createdAt.toISOString(), ...alert.detail, ...alert.returned },
   };
 }

@@ -10,6 +10,8 @@ import type { Billing, BillingPoint } from "../prices/billing.ts";
 import type { AgreedCost, LeadCost } from "../prices/lead-cost.ts";
 import type { PriceList } from "../prices/price.ts";
 import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
+import type { ReturnPolicy, ReturnRefusal } from "../returns/return-policy.ts";
+import type { ReturnReason } from "../returns/return-reasons.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
 import type { InvoiceTables } from "./invoice-tables.ts";
@@ -69,6 +71,7 @@ interface OrganisationRow {
   invoicePrefix: Generated<string>;
   invoiceDueDays: Generated<number>;
   lastInvoiceNumber: Generated<number>;
+  returnReasons: ColumnType<ReturnReason[], string | undefined, string>;
   createdAt: Date;
 }
 
@@ -106,6 +109,7 @@ interface PartnerRow {
   leadPrices: Json<Pick<PriceList, "rules" | "answer">> | null;
   billing: Json<Billing> | null;
   leadCost: Json<LeadCost> | null;
+  returnPolicy: Json<ReturnPolicy> | null;
   creditLimitMinor: number;
   contact: Json<PartnerContact>;
   limits: Json<Limits>;
@@ -298,6 +302,30 @@ export interface DeliveryRow {
   answeredPrice: ColumnType<string | null, string | null | undefined>;
   priceNote: ColumnType<PriceNote | null, PriceNote | null | undefined>;
   costMinor: Generated<number>;
+  soldAt: ColumnType<Date | null, Date | null | undefined>;
+  reversedAt: ColumnType<Date | null, Date | null | undefined>;
+}
+
+interface ReturnRow {
+  id: string;
+  organisationId: string;
+  deliveryId: string;
+  leadId: string;
+  partnerId: string;
+  soldAt: Date;
+  state: "open" | "accepted" | "declined";
+  reasonCode: string | null;
+  reasonText: string | null;
+  comment: string | null;
+  overridden: Json<ReturnRefusal[]>;
+  place: ReturnPolicy["place"];
+  cost: ReturnPolicy["cost"];
+  rerouteHours: number | null;
+  askedAt: Date;
+  askedBy: string;
+  decidedAt: Date | null;
+  decidedBy: string | null;
+  note: string | null;
 }
 
 interface AttemptRow {
@@ -354,6 +382,7 @@ export interface Tables extends InvoiceTables, LedgerTables, PaymentTables {
   leadEvents: LeadEventRow;
   decisions: DecisionRow;
   deliveries: DeliveryRow;
+  returns: ReturnRow;
   attempts: AttemptRow;
   alerts: AlertRow;
 }

@@ -17,12 +17,12 @@ export interface CostReason {
   readonly createdBy: string;
 }
 
-/** What changes in what an introducer is owed for a sale, to be booked with it; null where nothing does. */
+/** What changes in what an introducer is owed for a sale, or for the lead itself (id null), to be booked with it; null where nothing does. */
 export async function changeCost(
   transaction: Database,
   organisationId: string,
   { introducerId, leadCost, costAccounts }: Introduction,
-  sale: { readonly id: string; readonly leadId: string; readonly currency: string },
+  sale: { readonly id: string | null; readonly leadId: string; readonly currency: string },
   amountMinor: number,
   because: CostReason,
 ): Promise<CostChange | null> {

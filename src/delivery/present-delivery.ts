@@ -67,6 +67,8 @@ export const deliveryAnswer = z
     reason: z.string().nullable(),
     createdAt: instantSchema,
     finishedAt: instantSchema.nullable(),
+    soldAt: instantSchema.nullable().meta({ description: "when the partner accepted" }),
+    reversedAt: instantSchema.nullable().meta({ description: "when the sale was taken back" }),
   })
   .meta({ id: "Delivery" });
 export type DeliveryAnswer = z.infer<typeof deliveryAnswer>;
@@ -121,6 +123,8 @@ const columns = [
   "d.reason",
   "d.createdAt",
   "d.finishedAt",
+  "d.soldAt",
+  "d.reversedAt",
   "p.name as partnerName",
 ] as const;
 
@@ -139,7 +143,7 @@ const reservedStates: readonly DeliveryState[] = ["offered", "sending", "deliver
 
 export function presentDelivery(row: PresentedRow): DeliveryAnswer {
   const { priceMinor, terms, billedMinor, billingPoint, billingClosesAt, billingClosedAt, costMinor, ...sold } = row;
-  const { holdUntil, holdReason, dueAt, createdAt, finishedAt, ...rest } = sold;
+  const { holdUntil, holdReason, dueAt, createdAt, finishedAt, soldAt, reversedAt, ...rest } = sold;
   const reason = holdReason?.reason;
   return {
     ...rest,
@@ -161,6 +165,8 @@ export function presentDelivery(row: PresentedRow): DeliveryAnswer {
     dueAt: dueAt?.toISOString() ?? null,
     createdAt: createdAt.toISOString(),
     finishedAt: finishedAt?.toISOString() ?? null,
+    soldAt: soldAt?.toISOString() ?? null,
+    reversedAt: reversedAt?.toISOString() ?? null,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Database } from "../db/database.ts";
+import { acceptOpenReturn } from "../returns/settle-return.ts";
 import { endSales, type SellingPartner, type SettledSale } from "./end-sales.ts";
 import { changeCost, type Introduction } from "./introducer-cost.ts";
 
@@ -23,12 +24,14 @@ export interface Reversal {
   readonly place: "give_back" | "keep";
   /** What becomes of the introducer's cost: what was agreed with the introducer, or what is said here. */
   readonly cost: "as_agreed" | "reverse" | "keep";
+  /** For the partner, should a return of the lead be open. */
+  readonly note?: string | null;
 }
 
 /**
  * Takes a sale back: the partner gets what it paid and what is still reserved, and the introducer is owed no longer what
  * goes with the sale. An amount for the lead itself goes with its last sale. Writes money, limits, and what delivery and lead
- * bear of it; their states are the caller's, in the same transaction, with the lead locked.
+ * bear of it, and accepts the return that is open; their states are the caller's, in the same transaction, with the lead locked.
  */
 export async function reverseSale(
   transaction: Database,
@@ -51,6 +54,7 @@ export async function reverseSale(
   await transaction
     .updateTable("deliveries")
     .set({ billedMinor: 0, costMinor: sale.costMinor - ofSaleMinor, billingClosesAt: null })
+    .set((is) => ({ reversedAt: is.fn.coalesce("reversedAt", is.val(now)) }))
     .set(reversal.place === "keep" ? {} : { reservedAt: null })
     .where("id", "=", sale.id)
     .execute();
@@ -61,5 +65,6 @@ export async function reverseSale(
       .where("id", "=", lead.id)
       .execute();
   }
+  await acceptOpenReturn(transaction, sale.id, { by, note: reversal.note ?? null }, now);
   await endSales(transaction, partner, [{ sale, end, cost }], now);
 }

@@ -104,7 +104,7 @@ async function saveDeliveries(
     reason: next.reason,
     finished_at: next.state === "sending" ? null : now,
     gives_place_back: givesPlaceBack(next.state),
-    ...saleColumns(delivery, outcome, accepted),
+    ...saleColumns(delivery, outcome, accepted, now),
   }));
   const leadIds = group.map(({ delivery }) => delivery.leadId);
   const { rows: changed } = await sql<{ id: string; leadCostMinor: number }>`
@@ -119,14 +119,16 @@ async function saveDeliveries(
         price_minor = coalesce(g.price_minor, d.price_minor), terms = coalesce(g.terms, d.terms),
         billed_minor = coalesce(g.billed_minor, d.billed_minor), billing_point = coalesce(g.billing_point, d.billing_point),
         billing_closes_at = coalesce(g.billing_closes_at, d.billing_closes_at), cost_minor = coalesce(g.cost_minor, d.cost_minor),
-        answered_price = coalesce(g.answered_price, d.answered_price), price_note = coalesce(g.price_note, d.price_note)
+        answered_price = coalesce(g.answered_price, d.answered_price), price_note = coalesce(g.price_note, d.price_note),
+        sold_at = coalesce(g.sold_at, d.sold_at)
     from locked
     join ${recordSet(
       rows,
       `
       id uuid, lead_id uuid, state text, due_at timestamptz, may_have_arrived boolean, reference text, reason
       text, finished_at timestamptz, gives_place_back boolean, price_minor bigint, terms jsonb, billed_minor bigint,
-      billing_point text, billing_closes_at timestamptz, cost_minor bigint, answered_price text, price_note text`,
+      billing_point text, billing_closes_at timestamptz, cost_minor bigint, answered_price text, price_note text,
+      sold_at timestamptz`,
     )} as g on g.lead_id = locked.id
     where d.id = g.id and d.state = 'sending' and d.claim_token = ${lease.token}
     returning d.id, locked.cost_minor as lead_cost_minor
@@ -139,7 +141,7 @@ async function saveDeliveries(
 }
 
 /** What a delivery bears of the sale that it becomes. */
-function saleColumns({ leadCost }: ClaimedDelivery, outcome: Outcome, accepted: AcceptedSale | null) {
+function saleColumns({ leadCost }: ClaimedDelivery, outcome: Outcome, accepted: AcceptedSale | null, now: Date) {
   if (accepted === null) return {};
   return {
     price_minor: accepted.priceMinor,
@@ -150,6 +152,7 @@ function saleColumns({ leadCost }: ClaimedDelivery, outcome: Outcome, accepted: 
     cost_minor: costOfAcceptance(leadCost, accepted.billedMinor, 0).ofSaleMinor,
     answered_price: outcome.kind === "accepted" ? outcome.price : null,
     price_note: accepted.priceNote,
+    sold_at: now,
   };
 }
 

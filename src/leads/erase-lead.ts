@@ -80,6 +80,7 @@ async function emptyDeliveries(transaction: Database, leadId: string, at: Date):
     .set({ reason: null, answeredPrice: null })
     .where("leadId", "=", leadId)
     .execute();
+  await transaction.updateTable("returns").set({ comment: null, note: null }).where("leadId", "=", leadId).execute();
   await transaction
     .updateTable("attempts")
     .set({ request: null, response: null, reason: null })

@@ -1,7 +1,21 @@
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 
-export type LeadEventKind = "referred" | "redelivered" | "unreferred" | "resolved" | "billed" | "closed" | "erased";
+export type LeadEventKind =
+  | "referred"
+  | "redelivered"
+  | "unreferred"
+  | "resolved"
+  | "billed"
+  | "closed"
+  | "reversed"
+  | "introducer_reversed"
+  | "referral_reversed"
+  | "return_asked"
+  | "return_refused"
+  | "return_accepted"
+  | "return_declined"
+  | "erased";
 
 /** Records what staff did to a lead by hand: who, when, and with what reason. */
 export async function recordLeadEvent(
@@ -28,7 +42,7 @@ export async function lockLead(transaction: Database, leadId: string) {
     .selectFrom("leads as l")
     .innerJoin("campaigns as c", "c.id", "l.campaignId")
     .select(["l.id", "l.campaignId", "l.state", "l.fields", "l.introducerId", "l.soldCount", "l.dueAt", "c.saleLimit"])
-    .select(["l.leadCost", "l.costMinor"])
+    .select(["l.leadCost", "l.costMinor", "l.receivedAt"])
     .select(["c.whenClosed", "c.whenCapped", "c.whenUnfunded", "c.leadValues", "c.routing"])
     .where("l.id", "=", leadId)
     .forNoKeyUpdate(["l"])
@@ -43,6 +57,7 @@ export async function readDeliveries(transaction: Database, leadId: string) {
     .innerJoin("partners as p", "p.id", "d.partnerId")
     .select(["d.id", "d.leadId", "d.campaignId", "d.partnerId", "d.groupId", "d.state", "d.priceMinor", "d.currency"])
     .select(["d.terms", "d.billedMinor", "d.billingPoint", "d.billingClosedAt", "d.costMinor"])
+    .select(["d.soldAt", "d.reversedAt"])
     .select(["d.reservedAt", "d.redeliveryOf", "d.sendingSince", "d.dueAt", "d.withdrawn"])
     .select(["p.timeZone", "p.name as partnerName", "p.organisationId"])
     .where("d.leadId", "=", leadId)

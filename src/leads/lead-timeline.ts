@@ -62,6 +62,13 @@ const eventWords: Readonly<Record<string, string>> = {
   resolved: "An uncertain delivery was decided by hand",
   billed: "A sale of it was moved to a later billing point",
   closed: "A sale of it was closed: what was still reserved went back",
+  reversed: "What was paid for it went back; the partner keeps it",
+  introducer_reversed: "What its introducer was owed was taken back",
+  referral_reversed: "It was taken back by hand, with what its introducer was owed",
+  return_asked: "A return of it was asked for",
+  return_refused: "A return of it was refused",
+  return_accepted: "The return of it was accepted",
+  return_declined: "The return of it was declined",
   erased: "Its personal data was erased",
 };
 

@@ -78,7 +78,15 @@ async function acceptByHand(
   const { priceMinor, billedMinor, terms, closesAt, priceNote } = accepted;
   await transaction
     .updateTable("deliveries")
-    .set({ state: "delivered", reference, finishedAt: now, billingPoint: "accepted", priceMinor, billedMinor })
+    .set({
+      state: "delivered",
+      reference,
+      finishedAt: now,
+      billingPoint: "accepted",
+      soldAt: now,
+      priceMinor,
+      billedMinor,
+    })
     .set({ billingClosesAt: closesAt, priceNote, costMinor: ofSaleMinor })
     .set(terms === null ? {} : { terms: JSON.stringify(terms) })
     .where("id", "=", delivery.id)

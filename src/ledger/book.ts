@@ -183,7 +183,9 @@ function movementOf(
 }
 
 /** What is owed to an introducer: more of it, or, below zero, less of it. `partnerId` of the sale is the introducer. */
-export interface CostChange extends Sale {
+export interface CostChange extends Omit<Sale, "deliveryId"> {
+  /** null: of the lead itself. */
+  readonly deliveryId: string | null;
   readonly accounts: IntroducerAccounts;
   /** What it is for, once for all. */
   readonly key: string;

@@ -16,7 +16,7 @@ export async function readOrganisation(transaction: Database): Promise<StoredOrg
   const { smsRateMinor, taxRate, ...row } = await transaction
     .selectFrom("organisations")
     .select(["id", "name", "portalCode", "timeZone", "currency", "smsRateMinor", "staffEmail", "createdAt"])
-    .select(["address", "taxId", "taxName", "taxRate", "invoicePrefix", "invoiceDueDays"])
+    .select(["address", "taxId", "taxName", "taxRate", "invoicePrefix", "invoiceDueDays", "returnReasons"])
     .executeTakeFirstOrThrow();
   return { ...row, smsRate: smsRateMinor, taxPercent: rateToPercent(taxRate) };
 }
@@ -27,7 +27,8 @@ export function organisationRow(document: OrganisationDocument) {
   const taxRate = percentToRate(document.taxPercent);
   if (taxRate === null) throw new Error("A tax rate with too many decimals went past the schema.");
   const invoicing = { address, taxId, taxName, taxRate, invoicePrefix, invoiceDueDays };
-  return { name, timeZone, currency, staffEmail, smsRateMinor: document.smsRate, ...invoicing };
+  const returnReasons = JSON.stringify(document.returnReasons);
+  return { name, timeZone, currency, staffEmail, smsRateMinor: document.smsRate, ...invoicing, returnReasons };
 }
 
 export type OrganisationPatch = {

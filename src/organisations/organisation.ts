@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { returnReasonsSchema, usualReturnReasons } from "../returns/return-reasons.ts";
 import { currencySchema, minorUnitsSchema, percentSchema, timeZoneSchema } from "../schemas.ts";
 
 /** The document of an organisation, as the API takes and gives it. */
@@ -23,6 +24,7 @@ export const organisationSchema = z.strictObject({
     .default("INV-")
     .meta({ description: "goes before an invoice's number" }),
   invoiceDueDays: z.int().min(0).max(365).default(14).meta({ description: "from the day of issue" }),
+  returnReasons: returnReasonsSchema.default([...usualReturnReasons]).meta({ description: "what returns may be for" }),
 });
 /** As it is given: what has a usual value may be left out. */
 export type NewOrganisation = z.input<typeof organisationSchema>;

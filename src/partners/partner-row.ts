@@ -16,6 +16,7 @@ export const partnerColumns = [
   "leadPrices",
   "billing",
   "leadCost",
+  "returnPolicy",
   "creditLimitMinor",
   "contact",
   "limits",
@@ -38,8 +39,8 @@ export type PartnerRow = Pick<Selectable<Tables["partners"]>, (typeof partnerCol
 /** The document of a partner as it was stored: its secrets are encrypted. */
 export function toDocument(row: PartnerRow): PartnerDocument {
   const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, creditLimitMinor, ...priced } = row;
-  const { leadValueMinor: _leadValueMinor, leadPrices: _leadPrices, ...document } = priced;
-  return { ...document, leadValue: leadValueOf(row), creditLimit: creditLimitMinor };
+  const { leadValueMinor: _leadValueMinor, leadPrices: _leadPrices, returnPolicy: returns, ...document } = priced;
+  return { ...document, returns, leadValue: leadValueOf(row), creditLimit: creditLimitMinor };
 }
 
 /** What a partner pays for a lead: one amount, which is a column, and beside it the rules and bounds where there are any. */
@@ -55,14 +56,27 @@ function leadValueColumns(leadValue: Price) {
 
 /** The columns that a document goes into; its secrets come in the clear. */
 export function toColumns(vault: Vault, document: PartnerDocument) {
-  const { leadValue, billing, leadCost, creditLimit, contact, limits, schedule, alerts, internet, email, ...columns } =
-    document;
+  const {
+    leadValue,
+    billing,
+    leadCost,
+    returns,
+    creditLimit,
+    contact,
+    limits,
+    schedule,
+    alerts,
+    internet,
+    email,
+    ...columns
+  } = document;
   const sealed = sealDeliverySettings(vault, { internet, email });
   return {
     ...columns,
     ...leadValueColumns(leadValue),
     billing: billing === null ? null : JSON.stringify(billing),
     leadCost: leadCost === null ? null : JSON.stringify(leadCost),
+    returnPolicy: returns === null ? null : JSON.stringify(returns),
     creditLimitMinor: creditLimit,
     contact: JSON.stringify(contact),
     limits: JSON.stringify(limits),

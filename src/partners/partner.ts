@@ -4,6 +4,7 @@ import { emailSettingsSchema, internetSettingsSchema } from "../channels/setting
 import { billingSchema } from "../prices/billing.ts";
 import { leadCostSchema } from "../prices/lead-cost.ts";
 import { priceSchema } from "../prices/price.ts";
+import { returnPolicySchema } from "../returns/return-policy.ts";
 import { currencySchema, minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
 import { limitsSchema } from "./limit-windows.ts";
 import { scheduleSchema } from "./schedule.ts";
@@ -51,6 +52,8 @@ export const partnerSchema = z.strictObject({
   creditLimit: minorUnitsSchema.default(0),
   /** What it is paid for leads that it introduces; an intake key may say otherwise. */
   leadCost: leadCostSchema.nullable().default(null),
+  /** What was agreed about returns; null: none by the partner itself. */
+  returns: returnPolicySchema.nullable().default(null),
   contact: contactSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   schedule: scheduleSchema.nullable().default(null),

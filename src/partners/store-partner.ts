@@ -40,7 +40,9 @@ export async function createPartner(
   if (!delivery.ok) return { kind: "invalid", fields: delivery.fields };
   const { organisationId, at } = change;
   const id = newId();
-  await inOrganisation(context.database, organisationId, async (transaction) => {
+  const fields = await inOrganisation(context.database, organisationId, async (transaction) => {
+    const unknown = await checkReturns(transaction, document, null);
+    if (unknown.length > 0) return unknown;
     await transaction
       .insertInto("partners")
       .values({ id, organisationId, ...toColumns(context.vault, document), createdAt: at, updatedAt: at })
@@ -53,8 +55,9 @@ export async function createPartner(
     await ensureUsageRows(transaction, organisationId, [id], null);
     await openPartnerAccounts(transaction, organisationId, id, document.currency);
     await recordChange(transaction, change, { kind: "partner", id }, null, masked(document));
+    return [];
   });
-  return { kind: "stored", id };
+  return fields.length > 0 ? { kind: "invalid", fields } : { kind: "stored", id };
 }
 
 /** Reads the document of a partner, its secrets in the clear; with `lock`, so that no other change comes between. */
@@ -107,6 +110,8 @@ export async function changePartner(
     const kept = await withKeptSecrets(applyPatch(before, patch), before, campaigns);
     if (!kept.ok) return { kind: "invalid", fields: kept.fields } as const;
     const after = kept.document;
+    const unknown = await checkReturns(transaction, after, before);
+    if (unknown.length > 0) return { kind: "invalid", fields: unknown } as const;
     const keys = changedKeys(before, after);
     if (keys.includes("timeZone")) await lockAllUsage(transaction, id);
     if (keys.includes("currency") && !(await changeAccountCurrency(transaction, id, after.currency))) {
@@ -164,6 +169,25 @@ async function checkChanged(
   const isSame = (part: "internet" | "email") => isDeepStrictEqual(document[part], previous?.[part] ?? null);
   const internet = isSame("internet") ? null : document.internet;
   return checkDelivery({ internet, email: isSame("email") ? null : document.email }, campaigns);
+}
+
+/** Reasons that never count are of the organisation's list, when they are set. */
+async function checkReturns(
+  transaction: Database,
+  { returns }: PartnerDocument,
+  previous: PartnerDocument | null,
+): Promise<readonly FieldError[]> {
+  const codes = returns?.neverFor ?? [];
+  if (codes.length === 0 || isDeepStrictEqual(codes, previous?.returns?.neverFor)) return [];
+  const { returnReasons } = await transaction
+    .selectFrom("organisations")
+    .select("returnReasons")
+    .executeTakeFirstOrThrow();
+  const known = returnReasons.map(({ code }) => code);
+  return codes.flatMap((code, index) => {
+    const message = `must be one of ${known.join(", ")} (was "${code}")`;
+    return known.includes(code) ? [] : [{ field: `returns.neverFor.${index}`, code: "not_allowed", message }];
+  });
 }
 
 function masked(document: PartnerDocument): PartnerDocument {

@@ -28,6 +28,7 @@ const pagesThatRun = [
   "docs/delivery-methods.md",
   "docs/money.md",
   "docs/payments.md",
+  "docs/returns.md",
   "docs/operations.md",
   "docs/api.md",
 ].map(readPage);

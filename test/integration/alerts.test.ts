@@ -18,6 +18,7 @@ import { closeOutbound } from "../../src/channels/close-outbound.ts";
 import type { Context } from "../../src/context.ts";
 import { inOrganisation } from "../../src/db/database.ts";
 import { newId } from "../../src/db/id.ts";
+import { alertOpenReturn, declineOpenReturn } from "../../src/returns/settle-return.ts";
 import { createTestApi, type TestAnswer, type TestApi, type TestClient } from "../helpers/api.ts";
 import { administer } from "../helpers/database.ts";
 import { type HttpLoopback, startHttp } from "../helpers/loopback.ts";
@@ -603,6 +604,36 @@ describe("A mail", () => {
     expect(received?.message.messageId).toBe(`<${alert.id}@example.com>`);
     expect(alert).toMatchObject({ state: "sent", attemptCount: 1, segments: null, finishedAt: now });
     expect(await readCharges()).toEqual([]);
+  });
+
+  test("about a return says why, and what was decided, to staff and then to the partner", async () => {
+    const email = freshEmail();
+    const { partner, delivery, leadId } = await deliverLead({}, partnerPhone, email);
+    const { organisationId } = client;
+    const id = newId();
+    const of = { deliveryId: delivery.id, leadId, partnerId: partner.id, soldAt: now, comment: "A <b>bakery</b>" };
+    const asked = { state: "open", place: "keep", cost: "keep", askedAt: now, askedBy: "test" } as const;
+    await inOrganisation(context.database, organisationId, async (transaction) => {
+      const reason = { reasonCode: "wrong_contact", reasonText: "The contact details are wrong" };
+      await transaction
+        .insertInto("returns")
+        .values({ id, organisationId, ...of, ...asked, ...reason, overridden: "[]" })
+        .execute();
+      await alertOpenReturn(transaction, id, now);
+      await declineOpenReturn(transaction, delivery.id, { by: "staff", note: "We rang: it is right" }, now);
+      await declineOpenReturn(transaction, delivery.id, { by: "staff", note: "again" }, now);
+    });
+    await send();
+    const [toStaff] = mailsTo("staff@example.com").filter(({ raw }) => raw.includes(id));
+    expect(toStaff?.message.subject).toBe(`A return is to be decided: Acme & Sons, lead ${leadId.slice(-8)}`);
+    expect(toStaff?.message.text).toContain("Acme & Sons wants to return a lead of Home insurance.");
+    expect(toStaff?.message.text).toContain("Reason: The contact details are wrong\nComment: A <b>bakery</b>");
+    expect(toStaff?.message.html).toContain("A &lt;b&gt;bakery&lt;/b&gt;");
+    const [toPartner, ...others] = mailsTo(email);
+    expect(others).toEqual([]);
+    expect(toPartner?.message.subject).toBe(`Your return of lead ${leadId.slice(-8)} was declined`);
+    expect(toPartner?.message.text).toContain("Note: We rang: it is right");
+    expect(toPartner?.message.text).not.toContain("back on your account");
   });
 
   test("brings a partner that gets leads over the internet a copy, as its email settings say", async () => {

@@ -177,6 +177,7 @@ interface Things {
   readonly leadId: string;
   readonly invoiceId: string;
   readonly deliveryId: string;
+  readonly returnId: string;
   readonly apiKeyId: string;
   readonly topUpId: string;
   readonly problemId: string;
@@ -197,16 +198,34 @@ async function makeThings(client: TestClient): Promise<Things> {
   await client.call("POST", `/v1/partners/${partnerId}/payments`, { amount: 100, reason: "bank" });
   const invoiceId = await addInvoice(organisationId, partnerId);
   const first = async (url: string) => (await client.call("GET", url)).text("data.0.id");
+  const deliveryId = await first("/v1/deliveries");
   return {
     partnerId,
     campaignId,
     leadId,
     invoiceId,
     intakeKeyId: await first(`/v1/campaigns/${campaignId}/intake-keys`),
-    deliveryId: await first("/v1/deliveries"),
+    deliveryId,
+    returnId: await addReturn(organisationId, { deliveryId, leadId, partnerId }),
     apiKeyId: await first("/v1/api-keys"),
     ...(await makePayment(client, partnerId)),
   };
+}
+
+/** Of what was not sold: as there is no partner. */
+async function addReturn(
+  organisationId: string,
+  of: { readonly deliveryId: string; readonly leadId: string; readonly partnerId: string },
+): Promise<string> {
+  const id = newId();
+  const asked = { state: "open", place: "keep", cost: "keep", askedAt: new Date(), askedBy: "test" } as const;
+  await inOrganisation(server.context.database, organisationId, async (transaction) =>
+    transaction
+      .insertInto("returns")
+      .values({ id, organisationId, ...of, ...asked, soldAt: asked.askedAt, comment: "no", overridden: "[]" })
+      .execute(),
+  );
+  return id;
 }
 
 /** One of nothing: no partner answers here, so nothing is sold. */
@@ -257,6 +276,11 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/leads/{id}/refer": { partnerId: someId },
   "POST /v1/leads/{id}/redeliver": {},
   "POST /v1/leads/{id}/unrefer": { partnerId: someId },
+  "POST /v1/leads/{id}/reverse": { partnerId: someId },
+  "POST /v1/leads/{id}/reverse-introducer": {},
+  "POST /v1/leads/{id}/reverse-referral": { partnerId: someId },
+  "POST /v1/leads/{id}/returns": { partnerId: someId, comment: "theirs" },
+  "POST /v1/returns/{id}/decide": { decision: "accepted" },
   "POST /v1/deliveries/{id}/resolve": { outcome: "delivered" },
   "POST /v1/deliveries/{id}/billing-point": { point: "qualified" },
   "PATCH /v1/campaigns/{id}/intake-keys/{keyId}": { name: "Mine now" },
@@ -282,6 +306,7 @@ describe("what one organisation has", () => {
       campaigns: things.campaignId,
       leads: things.leadId,
       deliveries: things.deliveryId,
+      returns: things.returnId,
       invoices: things.invoiceId,
       "api-keys": things.apiKeyId,
       "top-ups": things.topUpId,

@@ -105,6 +105,13 @@ describe("strangers stay out: row-level security", () => {
         .insertInto("invoicePayments")
         .values({ ...invoiced, ...payment, id: newId() })
         .execute();
+      const delivery = await transaction.selectFrom("deliveries").select("id").executeTakeFirstOrThrow();
+      const returned = { deliveryId: delivery.id, leadId: lead.id, partnerId: buyer.id, soldAt: at, comment: "no" };
+      const asked = { state: "open", place: "keep", cost: "keep", askedAt: at, askedBy: "test" } as const;
+      await transaction
+        .insertInto("returns")
+        .values({ id: newId(), organisationId: seller.organisationId, ...returned, ...asked, overridden: "[]" })
+        .execute();
       const event = { leadId: lead.id, happenedAt: at, kind: "referred", actor: "test", detail: "{}" };
       await transaction
         .insertInto("leadEvents")

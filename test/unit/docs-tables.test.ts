@@ -26,6 +26,13 @@ import { topUpStates } from "../../src/payments/present-top-up.ts";
 import { leadCostSchema } from "../../src/prices/lead-cost.ts";
 import { acceptSale, agreeSale, priceNotes } from "../../src/prices/sale-terms.ts";
 import { projectRoot } from "../../src/project-root.ts";
+import {
+  isOverridable,
+  type ReturnRefusal,
+  type ReturnRefusalCode,
+  returnPolicySchema,
+} from "../../src/returns/return-policy.ts";
+import { usualReturnReasons } from "../../src/returns/return-reasons.ts";
 import { blockOf, explainReason, type Reason, type ReasonCode } from "../../src/routing/reasons.ts";
 import { readPage, readTable, readTables, type Table } from "../helpers/documentation.ts";
 
@@ -342,6 +349,46 @@ function loggedMessages(): string[] {
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];
 }
+
+describe("docs/returns.md", () => {
+  const page = readPage("docs/returns.md");
+
+  test("lists every setting of a partner's returns, with what it is when left out", () => {
+    const shown = readTable(page, "What was agreed").map(([name, usual]) => [name, usual]);
+    const words: Readonly<Record<string, string>> = {
+      within: "any time",
+      perMonth: "any number",
+      rerouteWithinHours: "never",
+    };
+    const usual = Object.entries(returnPolicySchema.parse({})).map(([name, value]) => [
+      name,
+      value === null ? words[name] : typeof value === "string" ? value : JSON.stringify(value),
+    ]);
+    expect(shown).toEqual(usual);
+  });
+
+  test("names the reasons that an organisation begins with", () => {
+    const paragraph = page.text.split("**Reasons**")[1]?.split("\n\n")[0] ?? "";
+    const named = usualReturnReasons.map(({ code }) => `\`${code}\``);
+    expect(named.filter((name) => !paragraph.includes(name))).toEqual([]);
+  });
+
+  test("lists everything that stands against a return, and whether staff may let it be", () => {
+    const all: Readonly<Record<ReturnRefusalCode, ReturnRefusal>> = {
+      not_theirs: { code: "not_theirs" },
+      already_reversed: { code: "already_reversed" },
+      already_returned: { code: "already_returned", state: "open" },
+      declined_before: { code: "declined_before" },
+      not_agreed: { code: "not_agreed" },
+      out_of_time: { code: "out_of_time", until: "" },
+      too_many: { code: "too_many", used: 1, limit: 1 },
+      above_share: { code: "above_share", used: 1, sold: 1, percent: 1 },
+      reason_not_taken: { code: "reason_not_taken", reason: "" },
+    };
+    const expected = Object.values(all).map((refusal) => [refusal.code, isOverridable(refusal) ? "yes" : "no"]);
+    expect(readTable(page, "What is refused").map(([code, , override]) => [code, override])).toEqual(expected);
+  });
+});
 
 test("docs/api.md lists every error as it is", () => {
   const expected = Object.entries(errors).map(([code, { status, title }]) => [code, String(status), title]);

@@ -16,6 +16,7 @@ import { partnerSchema } from "../../src/partners/partner.ts";
 import { scheduleSchema } from "../../src/partners/schedule.ts";
 import { priceSchema } from "../../src/prices/price.ts";
 import { projectRoot } from "../../src/project-root.ts";
+import { returnPolicySchema } from "../../src/returns/return-policy.ts";
 import { type Block, readPage, readPages } from "../helpers/documentation.ts";
 
 /** Holds the pages to the program: examples to its schemas, tables to its rules, links to its files. */
@@ -58,6 +59,7 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
   partner: partnerSchema,
   price: priceSchema,
   resolve: resolutionSchema,
+  returns: returnPolicySchema,
   rules: rulesSchema,
   schedule: scheduleSchema,
 };
