@@ -33,7 +33,7 @@ const grey = "#5f6b76";
 const rule = "#c9d1d9";
 
 /** How many rows are written before other work has its turn. */
-const rowsAtOnce = 50;
+const rowsAtOnce = 10;
 
 /** Writes a document as a PDF on A4, as many pages as it takes, each with the table's headings and its number. */
 export async function writePdf(paper: PaperDocument, fonts: Fonts): Promise<Buffer> {

@@ -114,6 +114,8 @@ async function readCreditLimits(
 async function* readJournal(snapshot: Database, organisationId: string | null): AsyncGenerator<JournalLine> {
   const ofOrganisation: RawBuilder<unknown> =
     organisationId === null ? sql`true` : sql`a.organisation_id = ${organisationId}::uuid`;
+  // All of it is read: the plan that gives the first rows soonest is not the fastest.
+  await sql`set local cursor_tuple_fraction = 1`.execute(snapshot);
   await sql`
     declare journal no scroll cursor for
     select e.account_id, e.transaction_id, e.amount_minor,
