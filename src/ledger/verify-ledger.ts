@@ -36,6 +36,11 @@ export async function verifyLedger(
       await verifyBy(snapshot, "each reservation is posted or voided once", reservations(organisationId)),
       await verifyBy(snapshot, "each delivery brought what was billed of it", revenues(organisationId)),
       await verifyBy(snapshot, "introducers are owed what their leads bear", costs(organisationId)),
+      await verifyBy(
+        snapshot,
+        "each invoice is the sum of its charges, and no number is missing",
+        invoices(organisationId),
+      ),
     ]);
 }
 
@@ -157,4 +162,28 @@ function costs(organisationId: string | null): RawBuilder<unknown> {
       group by t.lead_id
     ) booked on booked.lead_id = l.id
     where ${ofOrganisation("l", organisationId)}`;
+}
+
+/** A credit note holds no charges: it is the opposite of what it voids. Numbers follow each other from 1. */
+function invoices(organisationId: string | null): RawBuilder<unknown> {
+  return sql`
+    select case
+        when i.net_minor <> coalesce(-v.net_minor, charged.minor)
+          then format('invoice %s (%s) comes to %s net, and what is on it to %s', i.id, i.reference, i.net_minor,
+            coalesce(-v.net_minor, charged.minor))
+        when i.net_minor <> lines.minor
+          then format('invoice %s (%s) comes to %s net, and its lines to %s', i.id, i.reference, i.net_minor, lines.minor)
+        when i.number <> row_number() over (partition by i.organisation_id order by i.number)
+          then format('before invoice %s (%s) a number is missing', i.id, i.reference)
+      end as problem
+    from invoices i
+    left join invoices v on v.id = i.voids_invoice_id
+    cross join lateral (
+      select coalesce(sum(e.amount_minor), 0) as minor
+      from invoice_charges c join entries e on e.transaction_id = c.transaction_id
+      join accounts a on a.id = e.account_id and a.kind = 'revenue'
+      where c.invoice_id = i.id
+    ) charged
+    cross join lateral (select coalesce(sum(l.amount_minor), 0) as minor from invoice_lines l where l.invoice_id = i.id) lines
+    where ${ofOrganisation("i", organisationId)}`;
 }

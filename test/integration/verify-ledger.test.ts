@@ -3,6 +3,8 @@ import { sql } from "kysely";
 import { verifyLedgerCommand } from "../../src/commands/ledger-commands.ts";
 import { createPool, type Database, openDatabase } from "../../src/db/database.ts";
 import { newId } from "../../src/db/id.ts";
+import { issueInvoice } from "../../src/invoices/issue-invoice.ts";
+import { voidInvoice } from "../../src/invoices/settle-invoice.ts";
 import { referLead } from "../../src/leads/refer-lead.ts";
 import { unreferLead } from "../../src/leads/unrefer-lead.ts";
 import { recordPayment } from "../../src/ledger/record-payment.ts";
@@ -48,6 +50,15 @@ async function book(seller: Seller, buyer: Buyer, kind: "payment" | "refund", am
   expect(await recordPayment(seller.context, change, payment)).toMatchObject({ kind: "booked" });
 }
 
+async function invoice(seller: Seller, { id }: Buyer): Promise<string> {
+  const at = seller.context.clock();
+  const today = at.toISOString().slice(0, 10);
+  const change = { organisationId: seller.organisationId, by: "staff", at };
+  const issued = await issueInvoice(seller.context, change, { partnerId: id, from: today, to: today });
+  if (issued.kind !== "issued") throw new Error(JSON.stringify(issued));
+  return issued.invoiceId;
+}
+
 interface Traded {
   readonly seller: Seller;
   readonly buyer: Buyer;
@@ -75,6 +86,7 @@ async function trade(): Promise<Traded> {
   await seller.settle();
   const referral = { leadId: overridden, partnerId: buyer.id, reason: null, override: true };
   await referLead(seller.context, seller.organisationId, referral, "staff");
+  await invoice(seller, buyer);
   return { seller, buyer, campaignId, leadId };
 }
 
@@ -121,6 +133,7 @@ describe("handoff ledger verify", () => {
     expect(await problemsOf(seller)).toEqual([
       `transaction ${id} sums to 1 GBP`,
       expect.stringMatching(/^delivery .* was billed \d+, and \d+ is booked$/),
+      expect.stringMatching(/^invoice .* comes to \d+ net, and what is on it to \d+$/),
     ]);
   });
 
@@ -229,6 +242,28 @@ describe("handoff ledger verify", () => {
         where object_id = ${buyer.id}`,
     );
     expect(await problemsOf(seller)).toEqual([`transaction ${id} took ${-funds} more than was available`]);
+  });
+
+  test("an invoice that is not the sum of its charges or of its lines, and a missing number, are found", async () => {
+    const { seller, buyer } = await trade();
+    const id = await one(seller, sql`select id from invoices`);
+    const change = { organisationId: seller.organisationId, by: "staff", at: seller.context.clock() };
+    expect(await voidInvoice(seller.context, change, id, "wrong")).toMatchObject({ kind: "voided" });
+    const next = await invoice(seller, buyer);
+    expect(await problemsOf(seller)).toEqual([]);
+    const net = Number(await one(seller, sql`select net_minor::text as id from invoices where id = ${next}`));
+    await damage(seller, sql`update invoices set number = 4 where id = ${next}`);
+    expect(await problemsOf(seller)).toEqual([`before invoice ${next} (INV-00003) a number is missing`]);
+    await damage(
+      seller,
+      sql`delete from invoice_charges where invoice_id = ${next} and transaction_id =
+          (select min(transaction_id::text)::uuid from invoice_charges where invoice_id = ${next})`,
+      sql`update invoice_lines set amount_minor = amount_minor + 1 where invoice_id = ${id} and position = 0`,
+    );
+    expect((await problemsOf(seller)).toSorted()).toEqual([
+      `invoice ${id} (INV-00001) comes to ${net} net, and its lines to ${net + 1}`,
+      expect.stringContaining(`invoice ${next} (INV-00003) comes to ${net} net, and what is on it to`),
+    ]);
   });
 
   test("one organisation can be verified alone", async () => {
