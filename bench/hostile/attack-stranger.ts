@@ -84,11 +84,13 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
   await attacker.call(report, {
     method: "PUT",
     path: "/v1/paypal-account",
+    key,
     document: { environment: "sandbox", ...demoPayPalAccount, amounts },
   });
   await attacker.call(report, {
     method: "POST",
     path: `/v1/partners/${partner}/top-ups`,
+    key,
     document: { amount: 1_000 },
   });
   await attacker.call(report, {
@@ -376,7 +378,7 @@ async function digestOf(databaseUrl: string, ownerKey: string): Promise<Readonly
     for (const row of tables.rows) {
       const name = textAt(row, "name");
       if (
-        /^(leads|deliveries|attempts|alerts|endpoints|hold|limit_usage|entries|accounts|transactions|decisions|lead_|drain|lease)/.test(
+        /^(leads|deliveries|attempts|alerts|endpoints|hold|limit_usage|entries|accounts|transactions|decisions|lead_|drain|lease|top_ups)/.test(
           name,
         )
       ) {
@@ -384,7 +386,7 @@ async function digestOf(databaseUrl: string, ownerKey: string): Promise<Readonly
           `select count(*)::text as digest from "${name}" where organisation_id = $1`,
           [id],
         );
-        if (/^(leads|lead_contacts)$/.test(name)) digests.set(name, textAt(rows[0], "digest"));
+        if (/^(leads|lead_contacts|top_ups)$/.test(name)) digests.set(name, textAt(rows[0], "digest"));
         continue;
       }
       const { rows } = await client.query(
