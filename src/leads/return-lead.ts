@@ -143,10 +143,12 @@ async function accept(
 ): Promise<Accepted | null> {
   const asked = await readReturn(transaction, returnId);
   if (asked === null) throw new Error(`Return ${returnId} is gone.`);
-  const { place, cost, rerouteHours, partnerId, reasonText, comment } = asked;
+  const { place, cost, rerouteHours, partnerId, reasonText } = asked;
   const ageHours = (now.getTime() - lead.receivedAt.getTime()) / 3_600_000;
   const reroute = lead.state !== "erased" && rerouteHours !== null && ageHours < rerouteHours;
-  const reversal = { reason: `returned: ${reasonText ?? comment ?? ""}`, by, note, place, cost, reroute };
+  // The ledger never forgets: what somebody wrote, perhaps about a person, is no reason in it.
+  const reason = reasonText === null ? "returned" : `returned: ${reasonText}`;
+  const reversal = { reason, by, note, place, cost, reroute };
   if (!(await takeBack(transaction, lead, deliveries, sale, reversal, now))) return null;
   const { organisationId, id: deliveryId } = sale;
   const detail = { returnId, deliveryId, partnerId, reason: note, reroute };
@@ -190,7 +192,7 @@ async function readPolicy(transaction: Database, partnerId: string): Promise<Ret
 async function readReturn(transaction: Database, id: string) {
   const row = await transaction
     .selectFrom("returns")
-    .select(["id", "leadId", "deliveryId", "partnerId", "state", "decidedBy", "reasonText", "comment"])
+    .select(["id", "leadId", "deliveryId", "partnerId", "state", "decidedBy", "reasonText"])
     .select(["place", "cost", "rerouteHours"])
     .where("id", "=", id)
     .executeTakeFirst();
@@ -216,7 +218,7 @@ async function refusalsOf(
   const declined: ReturnRefusal[] = earlier.length > 0 ? [{ code: "declined_before" }] : [];
   const { soldAt, timeZone } = sale;
   const month =
-    policy?.perMonth == null ? { sold: 0, returned: 0 } : await countMonth(transaction, sale, soldAt, timeZone);
+    policy?.perMonth == null ? { sold: 0, returned: 0 } : await countMonth(transaction, sale, soldAt, policy.perMonth);
   return [...declined, ...policyRefusals({ policy, timeZone, soldAt, reasonCode: reason, month }, now)];
 }
 
@@ -226,19 +228,22 @@ async function refusalsOf(
  */
 async function countMonth(
   transaction: Database,
-  { partnerId, campaignId }: LeadDelivery,
+  { partnerId, campaignId, timeZone }: LeadDelivery,
   soldAt: Date,
-  timeZone: string,
+  { percent }: NonNullable<ReturnPolicy["perMonth"]>,
 ): Promise<MonthOfReturns> {
   const start = windowStart("month", timeZone, soldAt);
   const end = windowEnd("month", timeZone, soldAt);
-  const sold = await transaction
-    .selectFrom("deliveries")
-    .select((is) => is.fn.countAll<number>().as("count"))
-    .where("partnerId", "=", partnerId)
-    .where("soldAt", ">=", start)
-    .where("soldAt", "<", end)
-    .executeTakeFirstOrThrow();
+  const sold =
+    percent === undefined
+      ? null
+      : await transaction
+          .selectFrom("deliveries")
+          .select((is) => is.fn.countAll<number>().as("count"))
+          .where("partnerId", "=", partnerId)
+          .where("soldAt", ">=", start)
+          .where("soldAt", "<", end)
+          .executeTakeFirstOrThrow();
   await lockUsage(transaction, partnerId, [campaignId]);
   const returned = await transaction
     .selectFrom("returns")
@@ -248,7 +253,7 @@ async function countMonth(
     .where("soldAt", "<", end)
     .where("state", "<>", "declined")
     .executeTakeFirstOrThrow();
-  return { sold: sold.count, returned: returned.count };
+  return { sold: sold?.count ?? 0, returned: returned.count };
 }
 
 async function recordRefusal(

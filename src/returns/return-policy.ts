@@ -61,6 +61,7 @@ export type ReturnRefusalCode = ReturnRefusal["code"];
 
 /** Of the leads that were sold to the partner in the month of the sale in question. */
 export interface MonthOfReturns {
+  /** Needed where the policy limits the share. */
   readonly sold: number;
   /** Open and accepted ones. */
   readonly returned: number;
