@@ -34,6 +34,8 @@ export interface PayPalCatcher {
   readonly url: string;
   readonly books: Books;
   readonly webhooks: Webhooks;
+  /** The access tokens that it gave. */
+  readonly tokens: ReadonlySet<string>;
   /** Requests that were answered, such as `POST /v2/checkout/orders`, oldest first. */
   readonly calls: readonly string[];
   /** What the payer does on the approval page. */
@@ -90,6 +92,7 @@ export async function startPayPalCatcher(
     url,
     books: state.books,
     webhooks: state.webhooks,
+    tokens: state.tokens,
     calls: state.calls,
     approve: (orderId, payment = "at_once") => approve(state, require(state.books.orders, orderId), payment),
     endReview: (captureId, status) => endReview(state, require(state.books.captures, captureId), status),

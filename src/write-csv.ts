@@ -6,7 +6,8 @@ export interface CsvNumber {
   readonly number: string;
 }
 
-const formulaStart = /^[=+\-@\t\r\n]/;
+/** Blanks and what is not seen do not count, and the wide forms of East Asian keyboards are taken for the others. */
+const formulaStart = /^[\s\p{C}]*[=+\-@＝＋－＠]|^[\t\r\n]/u;
 
 /**
  * Rows as CSV (RFC 4180) that spreadsheets open as it is: a byte order mark says that it is UTF-8, and a text that begins

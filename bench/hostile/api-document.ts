@@ -100,6 +100,8 @@ export function sampleOf(
   if (fixed !== undefined) return fixed;
   if (name === "op") return "exists";
   if (name === "to" && valueAt(schema, "type") === "array") return ["someone@example.com"];
+  if (valueAt(schema, "format") === "date") return "2026-01-01";
+  if (valueAt(schema, "format") === "email") return "someone@example.com";
   if (name === "url") return `${sampleUrl}/ok`;
   if (name === "body") return "{}";
   if (Object.hasOwn(hints, name)) return hints[name];
@@ -119,9 +121,7 @@ export function sampleOf(
     case "boolean":
       return valueAt(schema, "default") ?? false;
     default: {
-      const format = valueAt(schema, "format");
-      if (format === "email") return "someone@example.com";
-      if (format === "date-time") return "2026-01-01T00:00:00Z";
+      if (valueAt(schema, "format") === "date-time") return "2026-01-01T00:00:00Z";
       return `Sample ${name}`;
     }
   }

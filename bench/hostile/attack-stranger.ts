@@ -101,14 +101,30 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     shows: /intake key/,
   });
   const people = [person(), person(), person()];
+  let lead = "";
   for (const document of people) {
-    await attacker.call(report, {
+    const sent = await attacker.call(report, {
       method: "POST",
       path: `/v1/intake/${shop.intakeKey}?wait=5000`,
       key: null,
       document,
     });
+    lead = textAt(sent.json, "leadId");
   }
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/leads/${lead}/returns`,
+    key,
+    document: { partnerId: partner, comment: "for the trial", override: true },
+  });
+  // Partners' days are those of London.
+  const today = new Date().toLocaleDateString("sv-SE", { timeZone: "Europe/London" });
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/partners/${partner}/invoices`,
+    key,
+    document: { from: today, to: today },
+  });
   return people.flatMap((one) => Object.values(one));
 }
 

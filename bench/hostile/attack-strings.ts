@@ -11,7 +11,7 @@ import {
   textPlaces,
   withValue,
 } from "./api-document.ts";
-import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
+import { type Attacker, addCampaign, addPartner, mostTaken } from "./attacker.ts";
 import { textAt, valueAt } from "./http.ts";
 import { type Report, tooLongMs } from "./record.ts";
 
@@ -257,9 +257,6 @@ async function attackParameters(attacker: Attacker, operation: Operation, path: 
     );
   }
 }
-
-/** The largest amount that docs/security.md promises to take. */
-const mostTaken = 1_000_000_000_000;
 
 /** Money to the edge of what can be counted, and beyond it. */
 async function attackSums(attacker: Attacker): Promise<void> {

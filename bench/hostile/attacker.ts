@@ -146,6 +146,9 @@ export const campaignFields = [
   { key: "amount", type: "money" },
 ] as const;
 
+/** The largest amount that docs/security.md promises to take. */
+export const mostTaken = 1_000_000_000_000;
+
 export interface Shop {
   readonly campaignId: string;
   readonly intakeKey: string;

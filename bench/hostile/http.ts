@@ -16,13 +16,15 @@ export interface Sending {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer | undefined;
   readonly timeoutMs?: number;
+  /** How the answer's bytes become text. */
+  readonly as?: "utf8" | "latin1";
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 16 });
 
 /** One request to a server of the installation. Fails where no whole answer comes in time. */
 export function send(base: string, sending: Sending): Promise<Answer> {
-  const { method = "GET", path, headers = {}, body, timeoutMs = 30_000 } = sending;
+  const { method = "GET", path, headers = {}, body, timeoutMs = 30_000, as = "utf8" } = sending;
   const { hostname, port } = new URL(base);
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
@@ -36,7 +38,7 @@ export function send(base: string, sending: Sending): Promise<Answer> {
         incoming.on("error", fail);
         incoming.on("end", () => {
           clearTimeout(timer);
-          const text = Buffer.concat(chunks).toString("utf8");
+          const text = Buffer.concat(chunks).toString(as);
           const durationMs = performance.now() - startedMs;
           resolve({
             status: incoming.statusCode ?? 0,

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { startMailCatcher } from "../../demo/mail-catcher.ts";
-import { demoPayPalAccount, startPayPalCatcher } from "../../demo/paypal-catcher.ts";
+import { demoPayPalAccount, type PayPalCatcher, startPayPalCatcher } from "../../demo/paypal-catcher.ts";
 import { demoAccount, startSmsCatcher } from "../../demo/sms-catcher.ts";
 import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
 import { freePort } from "../../src/db/embedded-postgres-server.ts";
@@ -32,12 +32,15 @@ export interface AttackedInstallation {
   readonly elsewhere: Receiver;
   readonly canary: Awaited<ReturnType<typeof startCanary>>;
   readonly mail: Awaited<ReturnType<typeof startMailCatcher>>;
+  readonly payPal: PayPalCatcher;
   /** Ports of the installation's own that no partner's address may reach. */
   readonly innerPorts: readonly number[];
   /** Of the operator: in no answer, no log, and nowhere in the database. */
   readonly secrets: readonly (readonly [name: string, secret: string])[];
   /** Everything that was written to standard output, standard error, and log files. */
   readOutput(): readonly (readonly [name: string, text: string])[];
+  /** Runs a command of the CLI to its end; gives its exit code and what it wrote. */
+  run(words: readonly string[]): Promise<{ readonly code: number | null; readonly output: string }>;
   stop(): Promise<void>;
 }
 
@@ -141,6 +144,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     elsewhere,
     canary,
     mail,
+    payPal,
     innerPorts: [postgres.port, apiPort, limitedPort, ...(redis ? [Number(new URL(redis.url).port)] : [])],
     secrets: [
       ["HANDOFF_SECRET", secret],
@@ -157,6 +161,10 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
         .filter((file) => existsSync(file))
         .map((file) => [path.basename(file), readFileSync(file, "utf8")] as const),
     ],
+    async run(words) {
+      const started = cli(words);
+      return { code: await started.ended, output: started.output() };
+    },
     stop,
   };
 }

@@ -32,9 +32,6 @@ const padding = 4;
 const grey = "#5f6b76";
 const rule = "#c9d1d9";
 
-/** How many rows are written before other work has its turn. */
-const rowsAtOnce = 10;
-
 /** Writes a document as a PDF on A4, as many pages as it takes, each with the table's headings and its number. */
 export async function writePdf(paper: PaperDocument, fonts: Fonts): Promise<Buffer> {
   const pdf = new PDFDocument({
@@ -95,8 +92,9 @@ async function writeTable(writer: PageWriter, { columns, rows }: PaperDocument):
   const widths = columns.map(({ share }) => (innerWidth * share) / shares);
   const headings = columns.map(({ heading }) => heading);
   writer.row(headings, columns, widths, "bold");
-  for (const [index, row] of rows.entries()) {
-    if (index % rowsAtOnce === rowsAtOnce - 1) await setImmediate();
+  for (const row of rows) {
+    // Other work has its turn: rows of long words take their time.
+    await setImmediate();
     if (writer.rowHeight(row, widths) > writer.left()) {
       writer.addPage();
       writer.row(headings, columns, widths, "bold");
@@ -265,14 +263,16 @@ class PageWriter {
 /** A word that is longer than a line, in pieces that fit. */
 function breakWord(word: string, fits: (text: string) => boolean): readonly string[] {
   if (fits(word)) return [word];
+  const characters = [...word];
   const pieces: string[] = [];
-  let piece = "";
-  for (const character of word) {
-    if (piece !== "" && !fits(piece + character)) {
-      pieces.push(piece);
-      piece = "";
-    }
-    piece += character;
+  // To measure takes long: the first guess is that this piece takes as many characters as the one before it.
+  let length = 1;
+  for (let start = 0; start < characters.length; start += length) {
+    const pieceOf = (count: number) => characters.slice(start, start + count).join("");
+    length = Math.min(length, characters.length - start);
+    while (length > 1 && !fits(pieceOf(length))) length -= 1;
+    while (start + length < characters.length && fits(pieceOf(length + 1))) length += 1;
+    pieces.push(pieceOf(length));
   }
-  return [...pieces, piece];
+  return pieces;
 }

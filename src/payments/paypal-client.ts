@@ -19,7 +19,8 @@ export type Called<T> =
   /** Nothing is known: it may have been done or not. To be asked again. */
   | { readonly kind: "unknown"; readonly reason: string };
 
-const identifier = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
+/** What PayPal calls an order, a capture or a refund. */
+export const identifier = z.string().regex(/^[A-Za-z0-9-]{1,64}$/);
 
 const moneySchema = z
   .object({ currency_code: z.string().max(3), value: z.string().max(32) })

@@ -26,7 +26,7 @@ const tags = ["Payments"];
  * guards, in a scope of its own, which keeps bodies as they came.
  */
 export async function payPalRoutes(api: Api, context: Context): Promise<void> {
-  await limitRate(api, context, mostPerMinute, ({ url }) => sha256(url.split("?")[0] ?? "").toString("base64url"));
+  await limitRate(api, context, mostPerMinute, ({ params }) => sha256(idIn(params)).toString("base64url"));
   api.removeAllContentTypeParsers();
   api.addContentTypeParser(
     "application/json",
@@ -35,6 +35,17 @@ export async function payPalRoutes(api: Api, context: Context): Promise<void> {
   );
   webhookRoute(api, context);
   returnRoute(api, context);
+}
+
+const namedParams = z.union([
+  z.object({ accountId: z.string() }).transform(({ accountId }) => accountId),
+  z.object({ token: z.string() }).transform(({ token }) => token),
+]);
+
+/** The id that an address is about, however it is spelled; what comes after the id in a token is not believed yet. */
+function idIn(params: unknown): string {
+  const named = namedParams.safeParse(params);
+  return named.success ? named.data.slice(0, 36).toLowerCase() : "";
 }
 
 const signatureHeaders = z.looseObject({

@@ -7,7 +7,7 @@ import type { RefundFact } from "./decide-top-up.ts";
 import { lookAtTopUp, toRefundFact } from "./look-at-top-up.ts";
 import { recordProblems } from "./payment-problems.ts";
 import { type PayPalAccount, readAccount } from "./paypal-account.ts";
-import { readOrderOfCapture, refundSchema, verifyWebhook, type WebhookSignature } from "./paypal-client.ts";
+import { identifier, readOrderOfCapture, refundSchema, verifyWebhook, type WebhookSignature } from "./paypal-client.ts";
 
 export type WebhookResult =
   /** Or it is about nothing of ours: either way PayPal need not send it again. */
@@ -87,11 +87,11 @@ interface About {
   readonly refund: RefundFact | null;
 }
 
-const orderResource = z.object({ id: z.string().max(64) });
-const reversedOrderResource = z.object({ order_id: z.string().max(64) });
+const orderResource = z.object({ id: identifier });
+const reversedOrderResource = z.object({ order_id: identifier });
 const captureResource = z.object({
-  id: z.string().max(64),
-  supplementary_data: z.object({ related_ids: z.object({ order_id: z.string().max(64) }) }).optional(),
+  id: identifier,
+  supplementary_data: z.object({ related_ids: z.object({ order_id: identifier }) }).optional(),
 });
 const refundResource = refundSchema.extend({ links: z.array(z.object({ rel: z.string(), href: z.string() })) });
 
