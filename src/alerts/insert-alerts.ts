@@ -42,6 +42,10 @@ export const alertKinds = [
   "invoice",
   "return_open",
   "return_decided",
+  // The next two are made by the database, where funds change: tell_of_funds.
+  "low_funds",
+  "out_of_funds",
+  "funds_summary",
 ] as const;
 export type AlertKind = (typeof alertKinds)[number];
 

@@ -1,4 +1,4 @@
-import type { Generated } from "kysely";
+import type { ColumnType, Generated } from "kysely";
 
 /** The rows of the ledger, column by column. Instants are Date, money is integer minor units. */
 
@@ -20,6 +20,9 @@ interface AccountRow {
   partnerId: string | null;
   currency: string;
   balanceMinor: Generated<number>;
+  lowSince: ColumnType<Date | null, Date | null | undefined>;
+  outSince: ColumnType<Date | null, never>;
+  outMinor: ColumnType<number | null, never>;
 }
 
 interface TransactionRow {

@@ -111,6 +111,7 @@ interface PartnerRow {
   leadCost: Json<LeadCost> | null;
   returnPolicy: Json<ReturnPolicy> | null;
   creditLimitMinor: number;
+  lowFundsMinor: Generated<number>;
   contact: Json<PartnerContact>;
   limits: Json<Limits>;
   schedule: Json<Schedule> | null;
@@ -124,6 +125,8 @@ interface PartnerRow {
   concurrency: number;
   ratePerMinute: number;
   spreadSeconds: number;
+  summaryDueAt: ColumnType<Date | null, Date | null | undefined>;
+  summarySince: ColumnType<Date | null, Date | null | undefined>;
   createdAt: Date;
   updatedAt: Date;
 }

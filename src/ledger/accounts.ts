@@ -16,16 +16,23 @@ export interface PartnerFunds {
   readonly currency: string;
   readonly balanceMinor: number;
   readonly reservedMinor: number;
+  /** Since when they are low, and since when a lead could not be had for want of money; null where that is yet to be told. */
+  readonly lowSince: Date | null;
+  readonly outSince: Date | null;
   /** Of each account, by its id. */
   readonly balances: ReadonlyMap<string, number>;
 }
 
-/** Opens the accounts that a partner needs as a buyer and as an introducer, in its currency. Once per partner. */
+/**
+ * Opens the accounts that a partner needs as a buyer and as an introducer, in its currency. Once per partner. `lowSince` where
+ * less is available than its threshold from the start: funds that were never above it have not fallen below it.
+ */
 export async function openPartnerAccounts(
   transaction: Database,
   organisationId: string,
   partnerId: string,
   currency: string,
+  lowSince: Date | null,
 ): Promise<void> {
   const rows = [...partnerAccountKinds, ...introducerAccountKinds].map((kind) => ({
     id: newId(),
@@ -33,6 +40,7 @@ export async function openPartnerAccounts(
     partnerId,
     kind,
     currency,
+    lowSince: kind === "funds" ? lowSince : null,
   }));
   await transaction.insertInto("accounts").values(rows).execute();
 }
@@ -43,6 +51,8 @@ interface AccountRow {
   readonly kind: AccountKind;
   readonly currency: string;
   readonly balanceMinor: number;
+  readonly lowSince: Date | null;
+  readonly outSince: Date | null;
 }
 
 const forNoKeyUpdate = sql`for no key update`;
@@ -60,12 +70,12 @@ export async function readPartnerFunds(
   if (partnerIds.length === 0) return new Map();
   const { rows } = await sql<AccountRow>`
     with funds as materialized (
-      select id, partner_id, kind, currency, balance_minor from accounts
+      select id, partner_id, kind, currency, balance_minor, low_since, out_since from accounts
       where partner_id = any(${partnerIds}::uuid[]) and kind = 'funds' order by id ${lock === "lock" ? forNoKeyUpdate : sql``}
     )
     select * from funds
     union all
-    select id, partner_id, kind, currency, balance_minor from accounts
+    select id, partner_id, kind, currency, balance_minor, null, null from accounts
     where partner_id = any(${partnerIds}::uuid[]) and kind in ('reserved', 'revenue', 'cash', 'adjustment')
   `.execute(transaction);
   const byPartner = new Map<string, AccountRow[]>();
@@ -98,6 +108,8 @@ function toFunds(partnerId: string, rows: readonly AccountRow[]): PartnerFunds {
     currency: funds.currency,
     balanceMinor: funds.balanceMinor + reserved.balanceMinor,
     reservedMinor: reserved.balanceMinor,
+    lowSince: funds.lowSince,
+    outSince: funds.outSince,
     balances: new Map(rows.map(({ id, balanceMinor }) => [id, balanceMinor])),
   };
 }

@@ -8,7 +8,8 @@ import { idempotencyHeaders } from "../http/idempotency-header.ts";
 import { cutPage, pageQuery, pageRows, pageSchema } from "../http/page.ts";
 import { sendProblem } from "../http/send-problem.ts";
 import { mostMinorUnits } from "../schemas.ts";
-import { availableMinor, readPartnerFunds } from "./accounts.ts";
+import { readPartnerFunds } from "./accounts.ts";
+import { type FundsAnswer, fundsAnswer, presentFunds } from "./present-funds.ts";
 import { recordPayment } from "./record-payment.ts";
 
 const paymentSchema = z
@@ -27,8 +28,6 @@ const paymentSchema = z
     path: ["amount"],
     error: "must be above zero; only an adjustment can be below",
   });
-
-const fundsAnswer = z.object({ balance: z.int(), reserved: z.int(), available: z.int() });
 
 const transactionAnswer = z
   .object({
@@ -150,7 +149,7 @@ async function readEntries(transaction: Database, transactionIds: readonly strin
     .execute();
 }
 
-async function readFunds(transaction: Database, partnerId: string): Promise<z.infer<typeof fundsAnswer>> {
+async function readFunds(transaction: Database, partnerId: string): Promise<FundsAnswer> {
   const funds = (await readPartnerFunds(transaction, [partnerId], "read")).get(partnerId);
   if (funds === undefined) throw new Error(`Partner ${partnerId} has no accounts.`);
   const { creditLimitMinor } = await transaction
@@ -158,9 +157,5 @@ async function readFunds(transaction: Database, partnerId: string): Promise<z.in
     .select("creditLimitMinor")
     .where("id", "=", partnerId)
     .executeTakeFirstOrThrow();
-  return {
-    balance: funds.balanceMinor,
-    reserved: funds.reservedMinor,
-    available: availableMinor(funds, creditLimitMinor),
-  };
+  return presentFunds(funds, creditLimitMinor);
 }

@@ -18,6 +18,7 @@ export const partnerColumns = [
   "leadCost",
   "returnPolicy",
   "creditLimitMinor",
+  "lowFundsMinor",
   "contact",
   "limits",
   "schedule",
@@ -38,9 +39,10 @@ export type PartnerRow = Pick<Selectable<Tables["partners"]>, (typeof partnerCol
 
 /** The document of a partner as it was stored: its secrets are encrypted. */
 export function toDocument(row: PartnerRow): PartnerDocument {
-  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, creditLimitMinor, ...priced } = row;
+  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, creditLimitMinor, lowFundsMinor, ...priced } = row;
   const { leadValueMinor: _leadValueMinor, leadPrices: _leadPrices, returnPolicy: returns, ...document } = priced;
-  return { ...document, returns, leadValue: leadValueOf(row), creditLimit: creditLimitMinor };
+  const money = { leadValue: leadValueOf(row), creditLimit: creditLimitMinor, lowFundsThreshold: lowFundsMinor };
+  return { ...document, returns, ...money };
 }
 
 /** What a partner pays for a lead: one amount, which is a column, and beside it the rules and bounds where there are any. */
@@ -62,6 +64,7 @@ export function toColumns(vault: Vault, document: PartnerDocument) {
     leadCost,
     returns,
     creditLimit,
+    lowFundsThreshold,
     contact,
     limits,
     schedule,
@@ -78,6 +81,7 @@ export function toColumns(vault: Vault, document: PartnerDocument) {
     leadCost: leadCost === null ? null : JSON.stringify(leadCost),
     returnPolicy: returns === null ? null : JSON.stringify(returns),
     creditLimitMinor: creditLimit,
+    lowFundsMinor: lowFundsThreshold,
     contact: JSON.stringify(contact),
     limits: JSON.stringify(limits),
     schedule: schedule === null ? null : JSON.stringify(schedule),

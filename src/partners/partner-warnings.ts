@@ -42,19 +42,26 @@ export function partnerWarnings(document: PartnerDocument, config: Pick<Config, 
     `All billing points together are ${sumOf(partsOf(wholeMinor, billing)) / 10_000} % of a lead's value.`,
   );
   warn(
-    alerts.leadReferredSms && contact.phone === null,
+    alerts.fundsSummaryAt !== null && !alerts.fundsSms && !alerts.fundsEmail,
+    "alerts.fundsSummaryAt",
+    "A summary has a time, and is sent neither by SMS (fundsSms) nor by email (fundsEmail).",
+  );
+  warn(
+    (alerts.leadReferredSms || alerts.fundsSms) && contact.phone === null,
     "contact.phone",
     "Alerts by SMS are on and there is no phone number.",
   );
   warn(
-    alerts.leadReferredEmail && contact.email === null,
+    (alerts.leadReferredEmail || alerts.fundsEmail) && contact.email === null,
     "contact.email",
     "Alerts by email are on and there is no address.",
   );
-  warn(
-    alerts.leadReferredSms && config.twilio === null,
-    "alerts.leadReferredSms",
-    "No SMS service is configured (TWILIO_ACCOUNT_SID).",
-  );
+  for (const name of ["leadReferredSms", "fundsSms"] as const) {
+    warn(
+      alerts[name] && config.twilio === null,
+      `alerts.${name}`,
+      "No SMS service is configured (TWILIO_ACCOUNT_SID).",
+    );
+  }
   return warnings;
 }

@@ -7,7 +7,7 @@ import { priceSchema } from "../prices/price.ts";
 import { returnPolicySchema } from "../returns/return-policy.ts";
 import { currencySchema, minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
 import { limitsSchema } from "./limit-windows.ts";
-import { scheduleSchema } from "./schedule.ts";
+import { scheduleSchema, timeOfDay } from "./schedule.ts";
 
 /** The document of a partner, as the API takes and gives it. Money is in minor units of the partner's currency. */
 
@@ -37,6 +37,16 @@ const contactSchema = z.strictObject({
 const alertsSchema = z.strictObject({
   leadReferredSms: z.boolean().default(false),
   leadReferredEmail: z.boolean().default(false),
+  fundsSms: z.boolean().default(false),
+  fundsEmail: z.boolean().default(false),
+  fundsSummaryAt: z
+    .string()
+    .regex(timeOfDay, "must be a time of day from 00:00 to 23:59, such as 18:00")
+    .nullable()
+    .default(null)
+    .meta({
+      description: "in the partner's time zone: a summary each day at this time, instead of low and out of funds",
+    }),
 });
 
 export const partnerTypes = ["introducer", "partner", "both"] as const;
@@ -50,6 +60,9 @@ export const partnerSchema = z.strictObject({
   leadValue: priceSchema.default(0),
   billing: billingSchema.nullable().default(null),
   creditLimit: minorUnitsSchema.default(0),
+  lowFundsThreshold: minorUnitsSchema
+    .default(0)
+    .meta({ description: "funds are low when less than this is available; 0: never" }),
   /** What it is paid for leads that it introduces; an intake key may say otherwise. */
   leadCost: leadCostSchema.nullable().default(null),
   /** What was agreed about returns; null: none by the partner itself. */

@@ -2,7 +2,8 @@ import { z } from "zod";
 import type { Config } from "../config.ts";
 import type { Database } from "../db/database.ts";
 import { instantSchema, warningSchema } from "../http/api.ts";
-import { availableMinor, type PartnerFunds, readPartnerFunds } from "../ledger/accounts.ts";
+import { type PartnerFunds, readPartnerFunds } from "../ledger/accounts.ts";
+import { fundsAnswer, presentFunds } from "../ledger/present-funds.ts";
 import { maskDeliverySettings } from "./delivery-settings.ts";
 import type { LimitUsage } from "./limit-usage.ts";
 import { type Limits, type LimitWindow, windowEnd, windowStart } from "./limit-windows.ts";
@@ -23,9 +24,7 @@ export const partnerAnswer = z
   .object({
     id: z.uuid(),
     ...partnerSchema.shape,
-    funds: z
-      .object({ balance: z.int(), reserved: z.int(), available: z.int() })
-      .meta({ description: "in minor units; available = balance + creditLimit - reserved" }),
+    funds: fundsAnswer,
     usage: z
       .object({
         hour: windowAnswer,
@@ -94,11 +93,7 @@ function presentPartner(
     id: row.id,
     ...document,
     ...maskDeliverySettings(document),
-    funds: {
-      balance: funds.balanceMinor,
-      reserved: funds.reservedMinor,
-      available: availableMinor(funds, row.creditLimitMinor),
-    },
+    funds: presentFunds(funds, row.creditLimitMinor),
     usage: presentUsage(usage, row.limits, row.timeZone, now),
     endpoint: {
       state: isPaused ? "paused" : "working",

@@ -5,12 +5,12 @@ import { dayAt, dayMs, instantOf, minuteMs, weekdayOf } from "./local-time.ts";
 
 export const weekdays = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 
-const startTime = /^([01]\d|2[0-3]):[0-5]\d$/;
+export const timeOfDay = /^([01]\d|2[0-3]):[0-5]\d$/;
 const endTime = /^(([01]\d|2[0-3]):[0-5]\d|24:00)$/;
 
 const windowSchema = z
   .strictObject({
-    from: z.string().regex(startTime, "must be a time of day from 00:00 to 23:59, such as 09:00"),
+    from: z.string().regex(timeOfDay, "must be a time of day from 00:00 to 23:59, such as 09:00"),
     to: z.string().regex(endTime, "must be a time of day from 00:00 to 24:00, such as 17:30"),
   })
   .refine((window) => window.from !== window.to, {

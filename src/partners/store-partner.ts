@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { sql } from "kysely";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { keepMaskedSecrets } from "../channels/settings.ts";
 import type { Context } from "../context.ts";
@@ -17,6 +18,7 @@ import { partnerColumns, toColumns, toDocument } from "./partner-row.ts";
 import { lockAllUsage, recountUsage } from "./recount-usage.ts";
 import { clearPause, recheckHoldsOf } from "./resume-partner.ts";
 import { ensureUsageRows } from "./save-usage.ts";
+import { nextSummary, summaryUntil } from "./summary-time.ts";
 
 export type PartnerPatch = { readonly [Key in keyof PartnerDocument]?: PartnerDocument[Key] | undefined };
 
@@ -53,7 +55,9 @@ export async function createPartner(
       .values({ partnerId: id, organisationId, ...unset, nextSendAt: null, recheckHoldsAt: null })
       .execute();
     await ensureUsageRows(transaction, organisationId, [id], null);
-    await openPartnerAccounts(transaction, organisationId, id, document.currency);
+    const isLow = document.creditLimit < document.lowFundsThreshold;
+    await openPartnerAccounts(transaction, organisationId, id, document.currency, isLow ? at : null);
+    if (document.alerts.fundsSummaryAt !== null) await scheduleSummary(transaction, id, document, at);
     await recordChange(transaction, change, { kind: "partner", id }, null, masked(document));
     return [];
   });
@@ -127,12 +131,40 @@ export async function changePartner(
     isWoken = keys.some((key) => maySetHoldsFree.has(key));
     if (isWoken) await recheckHoldsOf(transaction, [id], at);
     if (keys.includes("internet") || keys.includes("email")) await clearPause(transaction, id);
+    if (before.timeZone !== after.timeZone || before.alerts.fundsSummaryAt !== after.alerts.fundsSummaryAt) {
+      await scheduleSummary(transaction, id, after, at);
+    }
+    if (keys.includes("creditLimit") || keys.includes("lowFundsThreshold")) {
+      const isCredited = keys.includes("lowFundsThreshold") || after.creditLimit > before.creditLimit;
+      // Last: its account is locked after all else, as everywhere.
+      await sql`select partner_funds_changed(${id}, ${isCredited}, ${at})`.execute(transaction);
+    }
     const object = { kind: "partner", id } as const;
     await recordChange(transaction, change, object, pickKeys(masked(before), keys), pickKeys(masked(after), keys));
     return { kind: "stored" } as const;
   });
   if (isWoken) context.waker.wake(drainPartner, { organisationId, partnerId: id });
   return result;
+}
+
+/** Sets when the next summary of the partner's funds is due, and from when on it tells: from the one before, if there was one. */
+async function scheduleSummary(
+  transaction: Database,
+  id: string,
+  { timeZone, alerts }: Pick<PartnerDocument, "timeZone" | "alerts">,
+  at: Date,
+): Promise<void> {
+  const time = alerts.fundsSummaryAt;
+  const dueAt = time === null ? null : nextSummary(timeZone, time, at);
+  const since = time === null ? null : summaryUntil(timeZone, time, at);
+  await transaction
+    .updateTable("partners")
+    .set((is) => ({
+      summaryDueAt: dueAt,
+      summarySince: since === null ? null : is.fn.coalesce("summarySince", is.val(since)),
+    }))
+    .where("id", "=", id)
+    .execute();
 }
 
 type Kept =

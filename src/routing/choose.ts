@@ -68,10 +68,18 @@ export interface Hold {
   readonly turnPassed: boolean;
 }
 
+/** A partner that did not get the lead, or has to wait with it, for want of money alone. */
+export interface OutOfFunds {
+  readonly partnerId: string;
+  readonly priceMinor: number;
+  readonly availableMinor: number;
+}
+
 export interface Choice {
   readonly sends: readonly Candidate[];
   readonly holds: readonly Hold[];
   readonly considered: readonly ConsideredPartner[];
+  readonly outOfFunds: readonly OutOfFunds[];
 }
 
 /**
@@ -88,6 +96,7 @@ export function choosePartners(
   const sends: Candidate[] = [];
   const holds: Hold[] = [];
   const considered: ConsideredPartner[] = [];
+  const outOfFunds: OutOfFunds[] = [];
   const places = placesLeft(market.saleLimit, placed.length);
   const deciding = {
     lead,
@@ -97,6 +106,7 @@ export function choosePartners(
     sends,
     holds,
     considered,
+    outOfFunds,
     waitable: [],
     taken: new Map(lead.hadBy),
     places,
@@ -106,9 +116,11 @@ export function choosePartners(
   }
   if (sends.length === 0 && holds.length === 0 && placed.length === 0) {
     const first = soonest(deciding.waitable);
-    if (first !== null) return { sends, holds: [first], considered: considered.map((entry) => markHeld(entry, first)) };
+    if (first !== null) {
+      return { sends, holds: [first], considered: considered.map((entry) => markHeld(entry, first)), outOfFunds };
+    }
   }
-  return { sends, holds, considered };
+  return { sends, holds, considered, outOfFunds };
 }
 
 /** A decision in the making. */
@@ -120,6 +132,7 @@ interface Deciding {
   readonly sends: Candidate[];
   readonly holds: Hold[];
   readonly considered: ConsideredPartner[];
+  readonly outOfFunds: OutOfFunds[];
   /** Who could take the lead later, should nobody take it now. */
   readonly waitable: Hold[];
   /** Who had the lead before, or gets it by this decision. */
@@ -164,6 +177,7 @@ function chooseInGroup(deciding: Deciding, group: Group, placedInGroup: number):
     } else if (verdict.kind === "eligible") {
       note(deciding, entry, "not_needed");
     } else if (verdict.kind === "blocked") {
+      if (hasPlace) noteFunds(deciding, entry);
       const waits = isWorthWaiting(entry) && hasPlace;
       const hold = { candidate, until: verdict.until, reason: verdict.reason, turnPassed: waits };
       if (waits) {
@@ -189,6 +203,13 @@ function assessCandidate({ lead, taken, market, now }: Deciding, unpriced: Candi
 function note({ considered }: Deciding, { candidate, reasons }: Assessed, result: ChoiceResult): void {
   const { groupId, partnerId, priceMinor } = candidate;
   considered.push({ groupId, partnerId, priceMinor, result, reasons });
+}
+
+/** It was this partner's to have, and only money was missing. */
+function noteFunds({ outOfFunds }: Deciding, { candidate, standing, reasons }: Assessed): void {
+  const { partnerId, priceMinor } = candidate;
+  const { availableMinor } = standing;
+  if (reasons.every(({ code }) => code === "no_funds")) outOfFunds.push({ partnerId, priceMinor, availableMinor });
 }
 
 /** How many more may have it; a limit of 0 is none. */

@@ -1,12 +1,15 @@
+import { sql } from "kysely";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { isPassingTrouble } from "../db/passing-trouble.ts";
+import { recordSet } from "../db/record-set.ts";
 import { describeError } from "../describe-error.ts";
+import type { OutOfFunds } from "./choose.ts";
 import { type ClaimedLead, type DecidedLead, decideLead, type EarlierDelivery } from "./decide-lead.ts";
 import { HoldSlots } from "./hold-slots.ts";
-import { loadMarket, readRoutedCampaign, routedPartnerIds } from "./market.ts";
+import { type LoadedMarket, loadMarket, readRoutedCampaign, routedPartnerIds } from "./market.ts";
 import { saveDecisions } from "./save-decisions.ts";
 
 /** Leads that one transaction decides. Large enough that its statements cost each lead little, small enough to be short. */
@@ -110,12 +113,38 @@ async function routeBatch(
       const deliveries = earlier.get(lead.id) ?? [];
       decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
     }
-    await last(async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now));
+    await Promise.all([
+      tellOutOfFunds(transaction, decided, market, now),
+      last(async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now)),
+    ]);
     return {
       leads: leads.length,
       partnerIds: new Set(decided.flatMap((lead) => lead.sends.map((send) => send.partnerId))),
     };
   });
+}
+
+/** Tells of partners that are out of funds, where that was not told yet: seldom is there a statement to send. */
+async function tellOutOfFunds(
+  transaction: Database,
+  decided: readonly DecidedLead[],
+  market: LoadedMarket,
+  now: Date,
+): Promise<void> {
+  const first = new Map<string, OutOfFunds>();
+  for (const { choice } of decided) {
+    for (const out of choice.outOfFunds) {
+      const isTold = market.funds.get(out.partnerId)?.outSince !== null;
+      if (!isTold && !first.has(out.partnerId)) first.set(out.partnerId, out);
+    }
+  }
+  const news = [...first.values()];
+  if (news.length === 0) return;
+  const rows = news.map((out) => ({ id: out.partnerId, price: out.priceMinor, available: out.availableMinor }));
+  await sql`
+    select partner_ran_out(g.id, g.price, g.available, ${now}::timestamptz)
+    from ${recordSet(rows, "id uuid, price bigint, available bigint")} as g
+  `.execute(transaction);
 }
 
 async function putOff(context: Context, organisationId: string, leadId: string): Promise<void> {

@@ -18,6 +18,7 @@ import { closeOutbound } from "../../src/channels/close-outbound.ts";
 import type { Context } from "../../src/context.ts";
 import { inOrganisation } from "../../src/db/database.ts";
 import { newId } from "../../src/db/id.ts";
+import { partnerSchema } from "../../src/partners/partner.ts";
 import { alertOpenReturn, declineOpenReturn } from "../../src/returns/settle-return.ts";
 import { createTestApi, type TestAnswer, type TestApi, type TestClient } from "../helpers/api.ts";
 import { administer } from "../helpers/database.ts";
@@ -105,7 +106,7 @@ async function deliverLead(changes: Record<string, string> = {}, phone = partner
   const [partnerId, campaignId, leadId, deliveryId] = [newId(), newId(), newId(), newId()];
   const shared = { organisationId, timeZone: "Europe/London", createdAt: now, updatedAt: now };
   const contact = { name: null, email, phone, transferPhone: null };
-  const alerts = { leadReferredSms: true, leadReferredEmail: true };
+  const alerts = partnerSchema.shape.alerts.parse({ leadReferredSms: true, leadReferredEmail: true });
   const blocked = { whenClosed: "next", whenCapped: "next", whenUnfunded: "next" } as const;
   await inOrganisation(context.database, organisationId, async (transaction) => {
     await transaction

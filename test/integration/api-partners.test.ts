@@ -89,6 +89,34 @@ describe("a partner", () => {
     expect(fields).toEqual(["internet", "contact.phone", "contact.email", "alerts.leadReferredSms"]);
   });
 
+  test("with a summary of funds that goes nowhere is warned about it, and one at no time of day is refused", async () => {
+    const summary = (alerts: object) => client.call("POST", "/v1/partners", partnerDocument({ alerts }));
+    const created = await summary({ fundsSummaryAt: "18:00" });
+    expect(created.value("warnings")).toEqual([expect.objectContaining({ field: "alerts.fundsSummaryAt" })]);
+    const warned = await summary({ fundsSms: true, fundsEmail: true });
+    const fields = Object(warned.value("warnings")).map(({ field }: { field: string }) => field);
+    expect(fields).toEqual(["contact.phone", "contact.email", "alerts.fundsSms"]);
+    for (const fundsSummaryAt of ["24:00", "6pm", ""]) {
+      const refused = await summary({ fundsSummaryAt });
+      expect([refused.status, refused.value("fields.0.field")]).toEqual([422, "alerts.fundsSummaryAt"]);
+    }
+    const negative = await client.call("POST", "/v1/partners", partnerDocument({ lowFundsThreshold: -1 }));
+    expect([negative.status, negative.value("fields.0.field")]).toEqual([422, "lowFundsThreshold"]);
+  });
+
+  test("shows whether its funds are low, and since when it knows", async () => {
+    const created = await client.call("POST", "/v1/partners", partnerDocument({ lowFundsThreshold: 1000 }));
+    expect(created.body).toMatchObject({
+      lowFundsThreshold: 1000,
+      funds: { available: 0, lowSince: now.toISOString(), outSince: null },
+    });
+    const paid = await client.call("POST", `/v1/partners/${created.text("id")}/payments`, {
+      amount: 1001,
+      reason: "x",
+    });
+    expect(paid.value("funds")).toMatchObject({ available: 1001, lowSince: null, outSince: null });
+  });
+
   test("is listed newest first, in pages, and found by type, activity and the start of its name", async () => {
     const { call: ask } = await server.createClient("Pages");
     for (const [name, type, active] of [

@@ -2,6 +2,9 @@ import { describe, expect, test } from "@jest/globals";
 import { leadReferredAlerts } from "../../src/alerts/insert-alerts.ts";
 import { leadContact } from "../../src/alerts/lead-contact.ts";
 import type { Field } from "../../src/campaigns/fields.ts";
+import { partnerSchema } from "../../src/partners/partner.ts";
+
+const noAlerts = partnerSchema.shape.alerts.parse({});
 
 const fields: readonly Field[] = [
   { key: "mobile", type: "phone" },
@@ -48,7 +51,7 @@ describe("A partner that got a lead is told", () => {
     organisationId: "o",
     name: "Acme",
     contact: { name: null, email: "leads@acme.test", phone: "+442079460000", transferPhone: null },
-    alerts: { leadReferredSms: true, leadReferredEmail: true },
+    alerts: { ...noAlerts, leadReferredSms: true, leadReferredEmail: true },
     delivery: { internet: null, email: null },
   };
   const told = (changes: Partial<typeof partner>) =>
@@ -65,7 +68,7 @@ describe("A partner that got a lead is told", () => {
   });
 
   test("by neither where it wants none", () => {
-    expect(told({ alerts: { leadReferredSms: false, leadReferredEmail: false } })).toEqual([]);
+    expect(told({ alerts: noAlerts })).toEqual([]);
   });
 
   test("only where it can be reached", () => {

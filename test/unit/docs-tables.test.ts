@@ -19,6 +19,7 @@ import { deliveryStates } from "../../src/delivery/present-delivery.ts";
 import { errors } from "../../src/errors.ts";
 import { leadStates } from "../../src/leads/find-leads.ts";
 import { limitsSchema, windowEnd, windowStart } from "../../src/partners/limit-windows.ts";
+import { partnerSchema } from "../../src/partners/partner.ts";
 import { openingAt, type Schedule, weekdays } from "../../src/partners/schedule.ts";
 import { problemKinds } from "../../src/payments/decide-top-up.ts";
 import { payPalCurrencies } from "../../src/payments/paypal-money.ts";
@@ -251,6 +252,12 @@ describe("docs/money.md", () => {
       expect([String(accepted.billedMinor), accepted.priceNote ?? ""]).toEqual([charged, note]);
     },
   );
+
+  test("lists every setting of alerts about funds, and what it is unless set", () => {
+    const usual = Object.entries(partnerSchema.shape.alerts.parse({})).filter(([name]) => name.startsWith("funds"));
+    const shown = readTable(page, "Low funds").map(([name, , value]) => [name, value]);
+    expect(shown).toEqual(usual.map(([name, value]) => [name, String(value)]));
+  });
 
   test("tells every note about a price", () => {
     const told = readTable(page, "A price that the answer names").map(([, , note]) => note ?? "");
