@@ -41,7 +41,7 @@ export async function runBench(options: Options, folder: string, print: (line: s
   // Should this process be killed, they go too.
   reapProcess(postgres.pid, "SIGINT");
   reapFolder(folder);
-  const server = new pg.Pool({ connectionString: postgres.databaseUrl, max: 1 }).on("error", () => undefined);
+  const server = new pg.Pool({ connectionString: postgres.databaseUrl, max: 1 });
   const receiver = new Helper("receiver.ts");
   const { port } = await receiver.next(listeningSchema);
   const generator = new Helper("generator.ts");

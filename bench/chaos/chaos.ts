@@ -5,15 +5,17 @@ import { printTable } from "../../src/print-table.ts";
 import { reapNow } from "../../test/helpers/reaper.ts";
 import { findRedisServer } from "../../test/helpers/redis.ts";
 import { makeTemporaryFolder } from "../../test/helpers/temporary-folder.ts";
-import { finalStates } from "./checker.ts";
+import { finalStates, type Verdict } from "./checker.ts";
+import type { Recovery } from "./faults.ts";
 import { type Backend, openStage } from "./stage.ts";
 import { runTrial, type TrialResult, type TrialSize } from "./trial.ts";
 
 const usage = `npm run chaos [-- options]
 
 Two APIs and four workers hand leads over while they and everything around them is broken on purpose: workers and an API
-killed, PostgreSQL and Redis restarted, emptied and cut off, partners that lie, hang and flood. Afterwards an independent
-checker compares what the APIs answered, what the partners received, and how everything ended.
+killed, PostgreSQL and Redis restarted, emptied and cut off, partners that lie, hang and flood. Meanwhile staff enter payments,
+and partners pay through PayPal and give leads back. Afterwards an independent checker compares what the APIs answered, what the partners received,
+what PayPal took, and how everything ended.
 Needs nothing but Node; Redis for --backend redis. Takes about 80 s for each backend with --short, else five minutes or more.
 
   --short                          2,000 leads instead of 20,000
@@ -129,51 +131,39 @@ async function runOn(
 
 /** The figures of all backends together, counts added up and recoveries the slowest, and below them those of each. */
 function toJson(results: readonly (readonly [Backend, TrialResult])[]) {
-  const each = results.map(([backend, result]) => [backend, toFigures(result)] as const);
-  const [first, ...others] = each.map(([, figures]) => figures);
-  if (first === undefined) return {};
-  return { ...others.reduce(addFigures, first), backends: Object.fromEntries(each) };
+  const each = results.map(([backend, result]) => [backend, toFigures([result])] as const);
+  return { ...toFigures(results.map(([, result]) => result)), backends: Object.fromEntries(each) };
 }
 
-function toFigures({ accepted, verdict, recovery }: TrialResult) {
-  const { stored_twice, changed_key, reached_forbidden, not_ended, ...named } = verdict.figures;
-  const final = Object.entries(verdict.final).filter(([state]) => finalStates.has(state));
-  return {
-    accepted,
-    final: final.reduce((sum, [, count]) => sum + count, 0),
-    ...named,
-    duplicate_requests: verdict.duplicateRequests,
-    recovery_s: recovery,
-    stored_twice,
-    changed_key,
-    reached_forbidden,
-    not_ended,
+function toFigures(results: readonly TrialResult[]) {
+  const sum = (countOf: (result: TrialResult) => number) => results.reduce((total, one) => total + countOf(one), 0);
+  const figure = (name: keyof Verdict["figures"]) => sum(({ verdict }) => verdict.figures[name]);
+  const slowest = (kind: keyof Recovery) => {
+    const measured = results.flatMap(({ recovery }) => recovery[kind] ?? []);
+    return measured.length === 0 ? null : Math.max(...measured);
   };
-}
-
-type Figures = ReturnType<typeof toFigures>;
-
-function addFigures(one: Figures, other: Figures): Figures {
-  const slower = (a: number | null, b: number | null) => (a === null || b === null ? (a ?? b) : Math.max(a, b));
   return {
-    accepted: one.accepted + other.accepted,
-    final: one.final + other.final,
-    lost: one.lost + other.lost,
-    sold_twice: one.sold_twice + other.sold_twice,
-    charged_twice: one.charged_twice + other.charged_twice,
-    cap_overshoot: one.cap_overshoot + other.cap_overshoot,
-    outside_schedule: one.outside_schedule + other.outside_schedule,
-    ledger_sum: one.ledger_sum + other.ledger_sum,
-    duplicate_requests: one.duplicate_requests + other.duplicate_requests,
-    recovery_s: {
-      worker: slower(one.recovery_s.worker, other.recovery_s.worker),
-      redis: slower(one.recovery_s.redis, other.recovery_s.redis),
-      postgres: slower(one.recovery_s.postgres, other.recovery_s.postgres),
-    },
-    stored_twice: one.stored_twice + other.stored_twice,
-    changed_key: one.changed_key + other.changed_key,
-    reached_forbidden: one.reached_forbidden + other.reached_forbidden,
-    not_ended: one.not_ended + other.not_ended,
+    accepted: sum(({ accepted }) => accepted),
+    final: sum(({ verdict }) => [...finalStates].reduce((ended, state) => ended + (verdict.final[state] ?? 0), 0)),
+    lost: figure("lost"),
+    sold_twice: figure("sold_twice"),
+    charged_twice: figure("charged_twice"),
+    cap_overshoot: figure("cap_overshoot"),
+    outside_schedule: figure("outside_schedule"),
+    ledger_sum: figure("ledger_sum"),
+    duplicate_requests: sum(({ verdict }) => verdict.duplicateRequests),
+    recovery_s: { worker: slowest("worker"), redis: slowest("redis"), postgres: slowest("postgres") },
+    stored_twice: figure("stored_twice"),
+    changed_key: figure("changed_key"),
+    reached_forbidden: figure("reached_forbidden"),
+    not_ended: figure("not_ended"),
+    credited_twice: figure("credited_twice"),
+    paid_lost: figure("paid_lost"),
+    balance_wrong: figure("balance_wrong"),
+    overdrawn: figure("overdrawn"),
+    returned_and_charged: figure("returned_and_charged"),
+    returned_to_the_same_partner: figure("returned_to_the_same_partner"),
+    ledger_verify: figure("ledger_verify"),
   };
 }
 

@@ -1,4 +1,15 @@
-import { type CampaignPlan, emailOf, onTheWayMs, type PartnerPlan } from "./configuration.ts";
+import {
+  acceptedReturns,
+  billing,
+  findBalanceWrong,
+  findCreditedTwice,
+  findOverdrawn,
+  findPaidLost,
+  findUnanswered,
+  type MoneyEvidence,
+  type TakenLead,
+} from "./check-money.ts";
+import { type CampaignPlan, emailOf, onTheWayMs } from "./configuration.ts";
 import type { AnsweredLead } from "./generator.ts";
 import type { ReceivedRequest } from "./record.ts";
 
@@ -6,8 +17,7 @@ import type { ReceivedRequest } from "./record.ts";
  * Finds what must not be, from the configuration, the leads that were answered, the receiver's record, and how everything ended.
  * Shares no code with the product.
  */
-export interface Evidence {
-  readonly partners: readonly PartnerPlan[];
+export interface Evidence extends MoneyEvidence {
   readonly campaigns: readonly CampaignPlan[];
   readonly answered: readonly AnsweredLead[];
   readonly requests: readonly ReceivedRequest[];
@@ -43,6 +53,8 @@ export interface FinalState {
   readonly entriesSum: number;
   readonly balancesWrong: number;
   readonly alertsOpen: number;
+  /** What `handoff ledger verify` finds wrong. */
+  readonly verifyFinds: number;
 }
 
 export interface Verdict {
@@ -58,6 +70,13 @@ export interface Verdict {
     readonly changed_key: number;
     readonly reached_forbidden: number;
     readonly not_ended: number;
+    readonly credited_twice: number;
+    readonly paid_lost: number;
+    readonly balance_wrong: number;
+    readonly overdrawn: number;
+    readonly returned_and_charged: number;
+    readonly returned_to_the_same_partner: number;
+    readonly ledger_verify: number;
   };
   readonly duplicateRequests: number;
   /** Why partners saw requests twice. */
@@ -68,7 +87,7 @@ export interface Verdict {
 }
 
 /** No lead of the generator is invalid, nor another's duplicate. */
-export const finalStates: ReadonlySet<string> = new Set(["sold", "unsold"]);
+export const finalStates: ReadonlySet<string> = new Set(["sold", "unsold", "returned"]);
 
 export function check(evidence: Evidence): Verdict {
   const examples: string[] = [];
@@ -77,6 +96,7 @@ export function check(evidence: Evidence): Verdict {
     return found.length;
   };
   const duplicates = findDuplicates(evidence.requests);
+  const taken = listTaken(evidence);
   const figures = {
     lost: find("lost", findLost(evidence)),
     sold_twice: find("sold twice", findSoldTwice(evidence)),
@@ -87,7 +107,14 @@ export function check(evidence: Evidence): Verdict {
     stored_twice: find("stored twice", findStoredTwice(evidence)),
     changed_key: find("another key or body", findChangedKeys(evidence.requests)),
     reached_forbidden: evidence.forbidden,
-    not_ended: find("not ended", findOpen(evidence)),
+    not_ended: find("not ended", [...findOpen(evidence), ...findUnanswered(evidence)]),
+    credited_twice: find("credited twice", findCreditedTwice(evidence)),
+    paid_lost: find("paid and lost", findPaidLost(evidence)),
+    balance_wrong: find("a wrong balance", findBalanceWrong(evidence, taken)),
+    overdrawn: find("overdrawn", findOverdrawn(evidence, taken)),
+    returned_and_charged: find("returned and charged", findReturnedAndCharged(evidence)),
+    returned_to_the_same_partner: find("returned to the same partner", findReturnedToTheSame(evidence)),
+    ledger_verify: evidence.final.verifyFinds,
   };
   return { figures, ...duplicates, final: countBy(evidence.final.leads, ({ state }) => state), examples };
 }
@@ -97,7 +124,7 @@ export function check(evidence: Evidence): Verdict {
  * nobody at all; unsold although somebody bought it, or although nobody was asked who may have it; and what a partner had to get and
  * did not.
  */
-function findLost({ answered, final, requests, mails, partners }: Evidence): string[] {
+function findLost({ answered, final, requests, mails, partners, returned }: Evidence): string[] {
   const leads = new Map(final.leads.map((lead) => [lead.id, lead]));
   const missing = answered.flatMap(({ leadId, number }) => {
     if (leadId === null) return [];
@@ -109,11 +136,17 @@ function findLost({ answered, final, requests, mails, partners }: Evidence): str
     const ofLead = states.get(leadId) ?? new Set<string>();
     states.set(leadId, ofLead.add(state));
   }
+  const goOn = new Set(partners.flatMap(({ name, returnsGoOn }) => (returnsGoOn === true ? [name] : [])));
+  // What its partner gave back for the next one may not end so.
+  const stayReturned = new Set(
+    returned.flatMap(({ leadId, partner, told }) => (told === "accepted" && !goOn.has(partner) ? [leadId] : [])),
+  );
   const badlyEnded = final.leads.flatMap(({ id, state }) => {
     const has = (one: string) => states.get(id)?.has(one) ?? false;
     if (!finalStates.has(state)) return [`${id} ends as ${state}`];
     if ((state === "sold") !== has("delivered"))
       return [`${id} ends as ${state}, its deliveries as ${[...(states.get(id) ?? [])]}`];
+    if (state === "returned" && !stayReturned.has(id)) return [`${id} is returned, and nobody said so`];
     // There is always a partner who takes whatever it gets.
     return state === "unsold" && !has("uncertain") ? [`${id} is unsold although partners would take it`] : [];
   });
@@ -146,13 +179,35 @@ function takers(
   return byLead;
 }
 
-function findSoldTwice({ requests, mails, final, campaigns }: Evidence): string[] {
+/**
+ * Every lead that a partner has, once, with what the product says of it; and those of which nobody can say whether it has them:
+ * they are promised for.
+ */
+function listTaken({ requests, mails, final }: Evidence): readonly TakenLead[] {
+  const place = (partner: string, leadId: string) => `${partner} ${leadId}`;
+  const deliveries = new Map(
+    final.deliveries.map((delivery) => [place(delivery.partner, delivery.leadId), delivery] as const),
+  );
+  const first = new Map<string, TakenLead>();
+  const add = (partner: string, leadId: string, atMs: number | null) => {
+    const key = place(partner, leadId);
+    if (!first.has(key)) first.set(key, { partner, leadId, atMs, delivery: deliveries.get(key) ?? null });
+  };
+  for (const { partner, leadId, atMs, taken } of requests) if (taken) add(partner, leadId, atMs);
+  for (const { leadId } of mails) add("mail", leadId, null);
+  for (const { partner, leadId, state } of final.deliveries) if (state === "uncertain") add(partner, leadId, null);
+  return [...first.values()];
+}
+
+/** What was given back is with the partner no more. */
+function findSoldTwice({ requests, mails, final, campaigns, returned }: Evidence): string[] {
   const limits = new Map(campaigns.map(({ name, saleLimit }) => [name, saleLimit]));
   const has = takers(requests, mails);
+  const givenBack = countBy([...acceptedReturns(returned).values()], ({ leadId }) => leadId);
   return final.leads.flatMap(({ id, campaign }) => {
     const partners = has.get(id);
     if (partners === undefined) return [];
-    const tooMany = partners.size > (limits.get(campaign) ?? 0);
+    const tooMany = partners.size - (givenBack[id] ?? 0) > (limits.get(campaign) ?? 0);
     const again = [...partners.values()].some((keys) => keys.size > 1);
     return tooMany || again
       ? [`${id} (${campaign}) is with ${[...partners].map(([name, keys]) => `${name} ×${keys.size}`)}`]
@@ -161,44 +216,71 @@ function findSoldTwice({ requests, mails, final, campaigns }: Evidence): string[
 }
 
 /**
- * One charge of the right amount for each delivery that ended as delivered, and none for any other; and what partners have paid and
- * promised is what they have bought and may have bought.
+ * Each delivery that ended as delivered has brought what it must at its billing point, and any other nothing; and what partners
+ * have paid and promised is what they have bought and may have bought.
  */
-function findChargedWrongly({ final, partners }: Evidence): string[] {
-  const prices = new Map(partners.map(({ name, priceMinor }) => [name, priceMinor]));
-  const charges = new Map<string, number[]>();
+function findChargedWrongly(evidence: Evidence): string[] {
+  const { final } = evidence;
+  const moneyOf = billing(evidence);
+  const nothing = { billedMinor: 0, reservedMinor: 0 };
+  const charged = new Map<string, number>();
   for (const { deliveryId, kind, amountMinor } of final.charges) {
-    charges.set(deliveryId, [...(charges.get(deliveryId) ?? []), kind === "post" ? amountMinor : -amountMinor]);
+    charged.set(deliveryId, (charged.get(deliveryId) ?? 0) + (kind === "post" ? amountMinor : -amountMinor));
   }
-  const byDelivery = final.deliveries.flatMap(({ id, state, partner }) => {
-    const due = state === "delivered" ? [prices.get(partner)] : [];
-    const charged = charges.get(id) ?? [];
-    return String(charged) === String(due)
-      ? []
-      : [`delivery ${id} to ${partner} is ${state} and was charged ${charged}`];
+  const due = final.deliveries.map((delivery) => ({
+    ...delivery,
+    ...(["delivered", "uncertain"].includes(delivery.state) ? moneyOf(delivery.partner, delivery) : nothing),
+  }));
+  const byDelivery = due.flatMap(({ id, state, partner, billedMinor }) => {
+    const minor = charged.get(id) ?? 0;
+    return minor === billedMinor ? [] : [`delivery ${id} to ${partner} is ${state} and was charged ${minor}`];
   });
-  const count = (partner: string, state: string) =>
-    final.deliveries.filter((delivery) => delivery.partner === partner && delivery.state === state).length;
   const byPartner = final.accounts.flatMap(({ partner, paidMinor, reservedMinor }) => {
-    const price = prices.get(partner) ?? 0;
-    const due = [price * count(partner, "delivered"), price * count(partner, "uncertain")];
-    return String(due) === String([paidMinor, reservedMinor])
+    const own = due.filter((delivery) => delivery.partner === partner);
+    const bought = own.reduce((sum, { billedMinor }) => sum + billedMinor, 0);
+    const promised = own.reduce((sum, delivery) => sum + delivery.reservedMinor, 0);
+    return bought === paidMinor && promised === reservedMinor
       ? []
-      : [`${partner} has paid ${paidMinor} and promised ${reservedMinor} instead of ${due}`];
+      : [`${partner} has paid ${paidMinor} and promised ${reservedMinor} instead of ${bought} and ${promised}`];
   });
   return [...byDelivery, ...byPartner];
 }
 
-/** By the receiver's record: how many leads a partner took beyond its limit, and beyond what its credit pays. */
+/** Of a sale that was given back nothing is charged, nor promised. */
+function findReturnedAndCharged({ returned, final }: Evidence): string[] {
+  const back = acceptedReturns(returned);
+  const charged = new Map<string, number>();
+  for (const { deliveryId, kind, amountMinor } of final.charges) {
+    if (!back.has(deliveryId)) continue;
+    charged.set(deliveryId, (charged.get(deliveryId) ?? 0) + (kind === "post" ? amountMinor : -amountMinor));
+  }
+  const states = new Map(final.deliveries.map(({ id, state }) => [id, state]));
+  return [...back].flatMap(([id, { partner }]) => {
+    const [minor, state] = [charged.get(id) ?? 0, states.get(id)];
+    return minor === 0 && state === "returned" ? [] : [`${id} to ${partner} is ${state} and was charged ${minor}`];
+  });
+}
+
+/** By the partners' record: a lead that came to one after that partner's return of it had been accepted. */
+function findReturnedToTheSame({ returned, requests }: Evidence): string[] {
+  const back = new Map<string, number>();
+  for (const one of acceptedReturns(returned).values()) back.set(`${one.partner} ${one.leadId}`, one.answeredAtMs);
+  return requests.flatMap(({ partner, leadId, atMs, number }) => {
+    const place = `${partner} ${leadId}`;
+    return atMs > (back.get(place) ?? Number.POSITIVE_INFINITY) ? [`request ${number}: ${place}`] : [];
+  });
+}
+
+/** By the receiver's record: how many leads a partner took beyond its limit. */
 function findOvershoot({ partners, requests, final }: Evidence): string[] {
-  return partners.flatMap(({ name, dayLimit, creditMinor, priceMinor }) => {
+  return partners.flatMap(({ name, dayLimit }) => {
+    if (dayLimit === 0) return [];
     const taken = new Set(
       requests.filter(({ partner, taken }) => partner === name && taken).map(({ leadId }) => leadId),
     );
     const delivered = final.deliveries.filter(({ partner, state }) => partner === name && state === "delivered").length;
-    const most = Math.min(dayLimit === 0 ? Number.POSITIVE_INFINITY : dayLimit, Math.floor(creditMinor / priceMinor));
-    const over = Math.max(taken.size, delivered) - most;
-    return Array.from({ length: Math.max(0, over) }, () => `${name} took ${taken.size}, may take ${most}`);
+    const over = Math.max(taken.size, delivered) - dayLimit;
+    return Array.from({ length: Math.max(0, over) }, () => `${name} took ${taken.size}, may take ${dayLimit}`);
   });
 }
 

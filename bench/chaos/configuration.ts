@@ -22,7 +22,11 @@ export interface PartnerPlan {
   readonly method: "json" | "email";
   readonly weight: number;
   readonly priceMinor: number;
+  /** What is paid of the price up to each billing point, written out; absent: all of it when it accepts. */
+  readonly paidAt?: PaidAt;
   readonly creditMinor: number;
+  /** What it returns is offered to the next partner. */
+  readonly returnsGoOn?: boolean;
   /** 0: no limit. */
   readonly dayLimit: number;
   /** How often it misbehaves: parts of one. The rest is good. */
@@ -34,6 +38,9 @@ export interface PartnerPlan {
   open: readonly (readonly [fromMs: number, toMs: number])[] | null;
   readonly document: Readonly<Record<string, unknown>>;
 }
+
+export type PaidAt = Readonly<Record<BillingPoint, number>>;
+export type BillingPoint = "accepted" | "qualified" | "converted";
 
 export interface CampaignPlan {
   readonly name: string;
@@ -51,6 +58,18 @@ export const campaigns: readonly CampaignPlan[] = [
  * for much longer than that after a partner has closed.
  */
 export const onTheWayMs = 10_000;
+
+/** Partners that get leads only for what was paid in: it runs out, and comes back. */
+export const prepaid = { byBank: "prepaid", byBankHolding: "prepaid-hold", byPayPal: "topped-up" } as const;
+
+/** A partner that pays a part of the price at each billing point. */
+export const inStages = "staged";
+
+/**
+ * Partners that give leads back: one whose returns are accepted at once, the lead going on to the next partner; one whose
+ * returns staff decide, and the lead stays returned.
+ */
+export const returning = { atOnce: "returning", byStaff: "returning-slowly" } as const;
 
 /** A made-up person for each number. */
 export const emailOf = (number: number): string => `person.${number}@example.com`;
@@ -115,6 +134,27 @@ export function planPartners(leads: number, startMs: number): PartnerPlan[] {
       },
     },
     { ...plain, name: "mail", method: "email", weight: 1, document: {} },
+    { ...plain, name: prepaid.byBank, priceMinor: 700, creditMinor: 0, document: {} },
+    { ...plain, name: prepaid.byBankHolding, priceMinor: 650, creditMinor: 0, document: { whenUnfunded: "hold" } },
+    { ...plain, name: prepaid.byPayPal, priceMinor: 900, creditMinor: 0, mix: { error: 0.1 }, document: {} },
+    {
+      ...plain,
+      name: returning.atOnce,
+      priceMinor: 1100,
+      returnsGoOn: true,
+      document: { returns: { decide: "auto", rerouteWithinHours: 24 } },
+    },
+    { ...plain, name: returning.byStaff, priceMinor: 1200, document: { returns: { decide: "staff" } } },
+    {
+      ...plain,
+      name: inStages,
+      priceMinor: 1001,
+      paidAt: { accepted: 200, qualified: 467, converted: 1001 },
+      document: {
+        returns: { decide: "auto" },
+        billing: { accepted: { percent: 20 }, qualified: { percent: 26.6667 }, converted: { percent: 53.3333 } },
+      },
+    },
   ];
 }
 

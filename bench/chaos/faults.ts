@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Intake } from "./generator.ts";
 import type { Observer } from "./observer.ts";
+import type { Payers } from "./payers.ts";
 import { type Stage, workerCount } from "./stage.ts";
 
 /** Seconds from the end of a fault until everything goes on, the longest of each kind; null: not tried. */
@@ -43,6 +44,7 @@ export async function breakThings(
   stage: Stage,
   observer: Observer,
   intake: Intake,
+  payers: Payers,
   durationMs: number,
   workerKills: number,
   random: () => number,
@@ -60,7 +62,7 @@ export async function breakThings(
       }),
     );
   };
-  const outages = planOutages(stage, observer, intake, measure).map(({ at, ...fault }) => ({
+  const outages = planOutages(stage, observer, intake, payers, measure).map(({ at, ...fault }) => ({
     ...fault,
     atMs: durationMs * (at + 0.02 * random()),
   }));
@@ -97,7 +99,13 @@ type Measure = (kind: keyof Recovery, what: string, recovered: Promise<number>) 
 /** An outage, and at what part of the time it comes. */
 type PlannedOutage = Omit<Fault, "atMs"> & { readonly at: number };
 
-function planOutages(stage: Stage, observer: Observer, intake: Intake, measure: Measure): PlannedOutage[] {
+function planOutages(
+  stage: Stage,
+  observer: Observer,
+  intake: Intake,
+  payers: Payers,
+  measure: Measure,
+): PlannedOutage[] {
   const { postgres, postgresPath, redisPath } = stage;
   const seconds = `${blackHoleMs / 1000} s`;
   const outages: PlannedOutage[] = [
@@ -110,6 +118,16 @@ function planOutages(stage: Stage, observer: Observer, intake: Intake, measure: 
         await sleep(8_000);
         await stage.setMessages(true);
         return "both away for 8 s";
+      },
+    },
+    {
+      at: 0.2,
+      what: "PayPal goes down",
+      quietMs: 0,
+      async run() {
+        const refused = payers.setDown(true);
+        await sleep(8_000);
+        return `away for 8 s; ${payers.setDown(false) - refused} calls were reset`;
       },
     },
     {

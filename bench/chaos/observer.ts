@@ -51,6 +51,10 @@ export function openObserver(databaseUrl: string): Observer {
           and (sending_since is null or due_at > now() + interval '12 s') for update skip locked)`);
       await query(`update leads set due_at = now() where id in (
         select id from leads where due_at > now() for update skip locked)`);
+      // A young payment has its chance to be told of by PayPal; one that a worker has in hand is put off by two minutes.
+      await query(`update top_ups set due_at = now() where id in (
+        select id from top_ups where due_at > now() and created_at < now() - interval '6 s'
+          and due_at not between now() + interval '100 s' and now() + interval '120 s' for update skip locked)`);
       if (endHolds) {
         await query(`update leads set hold_ends_at = now() where id in (
           select id from leads where state = 'held' and hold_ends_at > now() for update skip locked)`);

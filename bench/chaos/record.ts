@@ -1,4 +1,4 @@
-import type { Behaviour } from "./configuration.ts";
+import type { Behaviour, BillingPoint } from "./configuration.ts";
 
 /** One line of the receiver's record: a request as it arrived, and how it was answered. */
 export interface ReceivedRequest {
@@ -24,4 +24,54 @@ export interface ForbiddenRequest {
 export interface ReceivedMessage {
   readonly message: "sms" | "mail";
   readonly key: string;
+}
+
+/** What the trial entered for a partner as staff, and what it was told at last. */
+export interface EnteredMoney {
+  readonly partner: string;
+  /** Begins the reason, and no other's. */
+  readonly mark: string;
+  /** What it does to the balance. */
+  readonly amountMinor: number;
+  /** Nothing: no answer, though asked again and again. */
+  readonly told: "booked" | "refused" | "nothing";
+  /** The transactions that the answers named; each of them names the same, or it was booked twice. */
+  readonly transactions: readonly string[];
+  readonly sentAtMs: number;
+  readonly answeredAtMs: number;
+  readonly tries: number;
+}
+
+/** Money that PayPal has taken from a payer, by PayPal's own books. */
+export interface PayPalCapture {
+  readonly partner: string;
+  readonly captureId: string;
+  readonly amountMinor: number;
+  /** What went back of it. */
+  readonly refundedMinor: number;
+  /** No money had come before. */
+  readonly approvedAtMs: number;
+}
+
+/** A lead that a partner gave back, and what it was told at last. */
+export interface ReturnedLead {
+  readonly partner: string;
+  readonly deliveryId: string;
+  readonly leadId: string;
+  readonly told: "accepted" | "declined" | "nothing";
+  readonly askedAtMs: number;
+  /** From here on the partner may not get it again. */
+  readonly answeredAtMs: number;
+  readonly tries: number;
+  /** Answers that should not have come. */
+  readonly failed: readonly string[];
+}
+
+/** A sale that staff have moved to a later billing point, as far as they were told. */
+export interface MovedSale {
+  readonly deliveryId: string;
+  readonly point: BillingPoint;
+  readonly isClosed: boolean;
+  /** Moves that were refused, or never answered, though nothing stood against them. */
+  readonly failed: readonly string[];
 }

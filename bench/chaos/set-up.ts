@@ -76,15 +76,18 @@ function campaignDocument(plan: CampaignPlan, partners: readonly object[]): obje
   };
 }
 
+/** As `ask`, of what is only looked at. */
+export const read = async (api: Api, path: string): Promise<unknown> => ask(api, "GET", path, null);
+
 /** Asks again for half a minute where the API is away. Fails on a refusal. */
-export async function ask(api: Api, method: string, path: string, body: object): Promise<unknown> {
+export async function ask(api: Api, method: string, path: string, body: object | null): Promise<unknown> {
   const endsAt = performance.now() + 30_000;
   for (;;) {
     try {
       const response = await fetch(`${api.base}${path}`, {
         method,
         headers: { authorization: `Bearer ${api.apiKey}`, "content-type": "application/json" },
-        body: JSON.stringify(body),
+        body: body === null ? null : JSON.stringify(body),
         signal: AbortSignal.timeout(5_000),
       });
       const answer: unknown = await response.json();

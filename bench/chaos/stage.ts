@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Redis } from "ioredis";
 import { z } from "zod";
+import { type PayPalCatcher, startPayPalCatcher } from "../../demo/paypal-catcher.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
 import { startProcess, startTypeScript, type TestProcess } from "../../test/helpers/process.ts";
 import { reapProcess, releaseProcess } from "../../test/helpers/reaper.ts";
@@ -16,6 +17,7 @@ export interface Stage {
   readonly postgres: EmbeddedPostgres;
   readonly postgresPath: HalfOpenProxy;
   readonly redisPath: HalfOpenProxy | null;
+  readonly payPal: PayPalCatcher;
   readonly receiverPort: number;
   readonly recordFile: string;
   readonly messagesFile: string;
@@ -40,6 +42,8 @@ export interface Stage {
   setMessages(running: boolean): Promise<void>;
   /** What PostgreSQL wrote so far. */
   postgresLog(): Promise<string>;
+  /** How many things `handoff ledger verify` finds wrong. */
+  verifyLedger(): Promise<number>;
   /** What the processes wrote so far. */
   output(): string;
   stop(): Promise<void>;
@@ -48,6 +52,9 @@ export interface Stage {
 export type Backend = "postgres" | "redis";
 export const workerCount = 4;
 const apiCount = 2;
+
+/** What PayPal knows the installation by. The trial itself carries to the APIs what goes there. */
+export const publicUrl = "https://leads.chaos.test";
 
 /** A machine that is very busy may need so long to start a process. */
 const startLimitMs = 180_000;
@@ -156,6 +163,9 @@ async function open(
   await setMessages(true);
   opened.push(async () => setMessages(false));
 
+  const payPal = await startPayPalCatcher("127.0.0.1", 0);
+  opened.push(payPal.stop);
+
   const apiKey = `chaos_${"k".repeat(32)}`;
   const environment: Record<string, string> = {
     DATABASE_URL: throughProxy.href,
@@ -174,11 +184,13 @@ async function open(
     TWILIO_ACCOUNT_SID: `AC${"0".repeat(32)}`,
     TWILIO_AUTH_TOKEN: "token",
     TWILIO_FROM: "+447700900000",
+    PUBLIC_URL: publicUrl,
+    PAYPAL_BASE_URL: payPal.url,
     TWILIO_BASE_URL: `http://127.0.0.1:${smsPath.port}`,
   };
   const processes: TestProcess[] = [];
   const handoff = (command: string, extra: Record<string, string> = {}, before: readonly string[] = []) => {
-    const [program = "", ...words] = [...before, process.execPath, "dist/src/cli.js", command];
+    const [program = "", ...words] = [...before, process.execPath, "dist/src/cli.js", ...command.split(" ")];
     const started = startProcess(program, words, { env: { ...environment, ...extra } });
     processes.push(started);
     return started;
@@ -209,6 +221,7 @@ async function open(
     postgres,
     postgresPath,
     redisPath,
+    payPal,
     receiverPort,
     recordFile,
     messagesFile,
@@ -260,6 +273,16 @@ async function open(
     },
     postgresLog: async () => readFile(path.join(folder, "postgres", "server.log"), "utf8"),
     setMessages,
+    async verifyLedger() {
+      const verifying = handoff("ledger verify");
+      const code = await verifying.ended;
+      // Each rule is a row whose last column says how many are wrong.
+      const rows = [...verifying.output().matchAll(/^\S.* (\d+) +(\d+)$/gm)];
+      const wrong = rows.reduce((sum, [, , count = "0"]) => sum + Number(count), 0);
+      if (code === 0 && wrong === 0 && rows.length > 0) return 0;
+      log(verifying.output());
+      return Math.max(1, wrong);
+    },
     output: () => processes.map((one) => one.output()).join("\n"),
     stop,
   };

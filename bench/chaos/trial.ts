@@ -1,16 +1,20 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import type { PartnerStatement } from "./check-money.ts";
 import { check, type Evidence, type FinalState, type Verdict } from "./checker.ts";
 import { tryClockChanges } from "./clock-change.ts";
 import { behaviours, campaigns, type PartnerPlan, planPartners } from "./configuration.ts";
 import { breakThings, type Injection, type Recovery } from "./faults.ts";
 import { type AnsweredLead, generate, type Intake } from "./generator.ts";
 import { type Observer, openObserver } from "./observer.ts";
+import { openPayers, type Payers } from "./payers.ts";
 import { seeded } from "./random.ts";
-import type { ReceivedRequest } from "./record.ts";
-import { ask, type SetUp, setUp } from "./set-up.ts";
-import type { Stage } from "./stage.ts";
+import type { EnteredMoney, MovedSale, ReceivedRequest, ReturnedLead } from "./record.ts";
+import { returnLeads } from "./returners.ts";
+import { ask, read, type SetUp, setUp } from "./set-up.ts";
+import { type Desk, enterMoney, moveSales } from "./staff.ts";
+import { publicUrl, type Stage } from "./stage.ts";
 
 export interface TrialSize {
   readonly leads: number;
@@ -43,26 +47,43 @@ export async function runTrial(
     const durationMs = (leads * 1000) / perSecond;
     const intake: Intake = { sent: 0, answered: 0, underWay: [] };
     stage.log(`${leads} leads flow for ${Math.round(durationMs / 1000)} s; meanwhile:`);
+    const desk: Desk = {
+      apis: stage.apis,
+      apiKey: stage.apiKey,
+      random: seeded(seed + 2),
+      partnerIds: new Map([...made.partners].map(([id, name]) => [name, id])),
+    };
+    const payers = await openPayers(desk, stage.payPal, publicUrl);
     const clock = repeat(2_000, async () => observer.passTime({ endHolds: false }));
     const progress = repeat(10_000, async () => stage.log(await describeProgress(observer, intake, leads)));
-    const [answered, faults] = await Promise.all([
+    const closing = new AbortController();
+    const afterwards = Promise.all([moveSales(desk, closing.signal), returnLeads(desk, closing.signal)]);
+    const [answered, faults, entered] = await Promise.all([
       generate(stage.apis, made, leads, perSecond, seeded(seed), intake),
-      breakThings(stage, observer, intake, durationMs, workerKills, seeded(seed + 1)),
+      breakThings(stage, observer, intake, payers, durationMs, workerKills, seeded(seed + 1)),
+      enterMoney(desk, durationMs, perSecond),
+      payers.pay(durationMs, perSecond),
     ]);
     await clock.stop();
     stage.log("Everything is let run out.");
     await openForGood(api, made, plans);
-    const outcomes = await runOut(observer);
+    await runOut(observer, payers);
+    closing.abort();
+    const [moved, returned] = await afterwards;
+    // What was given back in the end has gone on to the next partner.
+    const outcomes = await runOut(observer, payers);
     await progress.stop();
+    await payers.stop();
     stage.log("The hours of a clock change, in a process whose clock is set.");
     const clockPlans = await tryClockChanges(stage);
-    const evidence = await collect(stage, observer, plans, clockPlans, made, answered);
+    const money = { entered, moved, returned, captures: payers.captures() };
+    const evidence = await collect(stage, observer, [...plans, ...clockPlans], made, answered, money);
     return {
       accepted: answered.filter(({ leadId }) => leadId !== null).length,
       verdict: check(evidence),
       recovery: faults.recovery,
       outcomes,
-      injected: await listInjected(observer, workerKills, faults.injections, evidence),
+      injected: await listInjected(observer, workerKills, faults.injections, evidence, payers),
       seconds: Math.round((performance.now() - startedAt) / 1000),
     };
   } finally {
@@ -90,7 +111,7 @@ function repeat(everyMs: number, work: () => Promise<unknown>) {
 
 async function describeProgress(observer: Observer, intake: Intake, leads: number): Promise<string> {
   const [row] = await observer.query<{ ended: number; waiting: number }>(
-    `select count(*) filter (where state in ('sold', 'unsold'))::integer as ended,
+    `select count(*) filter (where state in ('sold', 'unsold', 'returned'))::integer as ended,
       count(*) filter (where state in ('received', 'routing') and due_at <= now())::integer as waiting from leads`,
   );
   return `          ${intake.sent} of ${leads} leads sent, ${intake.answered} answered, ${row?.ended} ended, ${row?.waiting} wait for routing`;
@@ -101,7 +122,8 @@ async function listInjected(
   observer: Observer,
   workerKills: number,
   injections: readonly Injection[],
-  { requests, answered, partners }: Evidence,
+  { requests, answered, partners, entered, moved, returned }: Evidence,
+  payers: Payers,
 ): Promise<TrialResult["injected"]> {
   const [row] = await observer.query<{ interrupted: number; alerts: number; mails: number }>(
     `select (select count(*) from attempts where outcome = 'interrupted')::integer as interrupted,
@@ -128,8 +150,28 @@ async function listInjected(
       `${row?.alerts} alerts, ${row?.mails} leads by mail`,
     ],
     ...ofPartners,
+    ...describeMoney(entered, moved, returned),
+    ["a partner pays through PayPal", payers.approvedOrders.length, payers.describe()],
     ["clocks change", 2, `${clocks} partners, ${clockRequests} requests`],
   ];
+}
+
+function describeMoney(
+  entered: readonly EnteredMoney[],
+  moved: readonly MovedSale[],
+  returned: readonly ReturnedLead[],
+) {
+  const accepted = returned.filter(({ told }) => told === "accepted").length;
+  const refused = entered.filter(({ told }) => told === "refused").length;
+  const again = entered.filter(({ tries, transactions }) => tries > 1 || transactions.length > 1).length;
+  const [paid, further] = [({ point }: MovedSale) => point !== "accepted", ({ isClosed }: MovedSale) => isClosed].map(
+    (is) => moved.filter(is).length,
+  );
+  return [
+    ["staff enter money", entered.length, `${again} more than once with the same key; ${refused} were refused`],
+    ["staff move a sale on", paid ?? 0, `of ${moved.length} sales; ${further} were closed`],
+    ["a partner returns a lead", returned.length, `${accepted} were accepted`],
+  ] as const;
 }
 
 const answerWords: Readonly<Record<string, string>> = {
@@ -160,7 +202,7 @@ async function openForGood(
 const standstillMs = 90_000;
 
 /** Until nothing is under way any more, or nothing happens any more. Holds end after some seconds. */
-async function runOut(observer: Observer): Promise<Readonly<Record<string, number>>> {
+async function runOut(observer: Observer, payers: Payers): Promise<Readonly<Record<string, number>>> {
   const startedAt = performance.now();
   let seen = "";
   let seenAt = startedAt;
@@ -170,8 +212,12 @@ async function runOut(observer: Observer): Promise<Readonly<Record<string, numbe
       .query<{ open: number; attempts: number }>(
         `select ((select count(*) from leads where state in ('received', 'routing', 'held'))
           + (select count(*) from deliveries where state in ('held', 'offered', 'sending'))
-          + (select count(*) from alerts where state = 'due'))::integer as open,
+          + (select count(*) from alerts where state = 'due')
+          + (select count(*) from top_ups where state in ('requested', 'open', 'pending') and order_id = any($1::text[]))
+          + (select count(*) from top_up_refunds where state in ('requested', 'pending'))
+          + greatest(0, $2::integer - (select count(*) from top_up_refunds where state = 'completed')))::integer as open,
           (select count(*) from attempts)::integer as attempts`,
+        [payers.approvedOrders, payers.refundCount()],
       )
       .catch(() => []);
     if (row?.open === 0 || performance.now() - seenAt > standstillMs) break;
@@ -203,10 +249,10 @@ const messageSchema = z.object({ message: z.string(), key: z.string(), leadId: z
 async function collect(
   stage: Stage,
   observer: Observer,
-  plans: readonly PartnerPlan[],
-  clockPlans: readonly PartnerPlan[],
+  partners: readonly PartnerPlan[],
   made: SetUp,
   answered: readonly AnsweredLead[],
+  money: Pick<Evidence, "entered" | "moved" | "returned" | "captures">,
 ): Promise<Evidence> {
   const lines = (await readLines(stage.recordFile)).map((line) =>
     z.union([requestSchema, forbiddenSchema]).parse(line),
@@ -214,14 +260,43 @@ async function collect(
   const messages = (await readLines(stage.messagesFile)).map((line) => messageSchema.parse(line));
   const requests = lines.filter((line): line is z.infer<typeof requestSchema> => "number" in line) as ReceivedRequest[];
   return {
-    partners: [...plans, ...clockPlans],
+    ...money,
+    partners,
+    statements: await readStatements(stage, made),
     campaigns,
     answered,
     requests,
     forbidden: lines.length - requests.length,
     mails: messages.flatMap(({ message, key, leadId }) => (message === "mail" && leadId ? [{ key, leadId }] : [])),
-    final: await readFinal(observer, made),
+    final: { ...(await readFinal(observer, made)), verifyFinds: await stage.verifyLedger() },
   };
+}
+
+const fundsSchema = z.looseObject({ funds: z.looseObject({ balance: z.int(), reserved: z.int() }) });
+const statementSchema = z.looseObject({
+  opening: z.int(),
+  closing: z.int(),
+  entries: z.array(z.looseObject({ kind: z.string(), reason: z.string().nullable(), amount: z.int() })),
+});
+
+/** What the API tells each partner of its money. */
+async function readStatements({ apis, apiKey }: Stage, { partners }: SetUp): Promise<readonly PartnerStatement[]> {
+  // The other one was killed, and may have died again when it came back.
+  const api = { base: apis[1] ?? "", apiKey };
+  return Promise.all(
+    [...partners].map(async ([id, partner]) => {
+      const { funds } = fundsSchema.parse(await read(api, `/v1/partners/${id}`));
+      const statement = statementSchema.parse(await read(api, `/v1/partners/${id}/statement?from=2020-01-01`));
+      return {
+        partner,
+        balanceMinor: funds.balance,
+        reservedMinor: funds.reserved,
+        openingMinor: statement.opening,
+        closingMinor: statement.closing,
+        entries: statement.entries.map(({ kind, reason, amount }) => ({ kind, reason, amountMinor: amount })),
+      };
+    }),
+  );
 }
 
 async function readLines(file: string): Promise<readonly unknown[]> {
@@ -232,7 +307,10 @@ async function readLines(file: string): Promise<readonly unknown[]> {
     .map((line): unknown => JSON.parse(line));
 }
 
-async function readFinal(observer: Observer, { partners, campaigns: made }: SetUp): Promise<FinalState> {
+async function readFinal(
+  observer: Observer,
+  { partners, campaigns: made }: SetUp,
+): Promise<Omit<FinalState, "verifyFinds">> {
   const campaignName = new Map(made.map(({ id, plan }) => [id, plan.name]));
   const leads = await observer.query<{ id: string; campaign: string; state: string; email: string }>(
     "select id, campaign_id as campaign, state, fields ->> 'email' as email from leads",
