@@ -1,4 +1,5 @@
 import { createSign, createVerify, generateKeyPairSync, randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { newName, now } from "./paypal-books.ts";
@@ -33,6 +34,8 @@ export class Webhooks {
 
   constructor(base: () => string) {
     this.#base = base;
+    // Each event that is still to be sent listens.
+    setMaxListeners(0, this.#stopped.signal);
   }
 
   register(url: string, id = newName()): string {

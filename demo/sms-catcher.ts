@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SegmentedMessage } from "sms-segments-calculator";
@@ -46,6 +47,8 @@ interface State {
  */
 export async function startSmsCatcher(host: string, port: number): Promise<SmsCatcher> {
   const state: State = { kept: new Newest(keptTexts), stopped: new AbortController(), misbehave: null };
+  // Each text whose reports are still to be sent listens.
+  setMaxListeners(0, state.stopped.signal);
   const { server, url } = await serve(host, port, (request, response) => route(state, request, response));
   return {
     url,
