@@ -263,10 +263,11 @@ interface UnderWay {
 
 const inHandText = "id || ' ' || state || ' ' || attempt_count || ' ' || coalesce(sending_since::text, '-')";
 
-/** What waits to be sent or routed now, or is in somebody's hand. */
+/** What waits to be sent or routed now, or is in somebody's hand. Where a partner closes meanwhile it would wait for tomorrow. */
 async function whatIsUnderWay(observer: Observer): Promise<UnderWay> {
   const deliveries = await observer.query<{ mark: string }>(
-    `select ${inHandText} as mark from deliveries where state = 'sending' and (sending_since is not null or due_at <= now())`,
+    `select ${inHandText} as mark from deliveries where state = 'sending' and (sending_since is not null or due_at <= now())
+        and partner_id not in (select id from partners where name = 'closing')`,
   );
   const leads = await observer.query<{ id: string }>(
     "select id from leads where state = 'received' and due_at <= now()",
