@@ -75,7 +75,9 @@ async function beginTopUp(attacker: Attacker, report: Report, { partnerId }: Til
   const orderId = textAt(json, "orderId");
   const address = payPal.books.orders.get(orderId)?.returnUrl ?? "";
   const token = new URL(address).pathname.split("/").at(-1) ?? "";
-  attacker.secrets.set(`a return address ${attacker.secrets.size}`, token);
+  // A few stand for all: each is looked for in every row of the database.
+  const kept = [...attacker.secrets.keys()].filter((name) => name.startsWith("a return address")).length;
+  if (kept < 3) attacker.secrets.set(`a return address ${kept}`, token);
   return { id: textAt(json, "id"), orderId, token };
 }
 
@@ -519,6 +521,8 @@ async function attackMoneyFields(attacker: Attacker, till: Till): Promise<void> 
     ["POST", `${partner}/top-ups`, (amount) => ({ amount }), [...noAmounts, ...belowZero, 0, 99, 100_001, null]],
     ["POST", `${partner}/top-ups`, (currency) => ({ amount: 1_000, currency }), [...noCurrencies, "EUR"]],
     ["PATCH", partner, (creditLimit) => ({ creditLimit }), [...noAmounts, ...belowZero, null]],
+    ["PATCH", partner, (lowFundsThreshold) => ({ lowFundsThreshold }), [...noAmounts, ...belowZero, null]],
+    ["PATCH", partner, (percent) => ({ returns: { perMonth: { percent } } }), [...noPercents, 0, null]],
     [
       "PATCH",
       partner,
