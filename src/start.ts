@@ -174,7 +174,7 @@ async function printReady(
   print("Send one more lead:");
   print(
     `  curl -s '${base}/v1/intake/${intakeKey}?wait=5000' -H 'Content-Type: application/json' ` +
-      `-d '{"first_name":"Grace","last_name":"Example","email":"grace.'$RANDOM'@example.com","phone":"+447700900'$((RANDOM % 900 + 100))'","postcode":"SW1A 1AA"}'`,
+      `-d '{"first_name":"Grace","last_name":"Example","email":"grace.'$RANDOM'@example.com","phone":"+447700900'$((RANDOM % 800 + 200))'","postcode":"SW1A 1AA"}'`,
   );
 }
 
