@@ -7,7 +7,6 @@ import { moneyFields } from "../channels/money-fields.ts";
 import { type PlaceName, renderTemplate } from "../channels/templates.ts";
 import type { Context } from "../context.ts";
 import { requireInvoice } from "../invoices/invoice.ts";
-import { invoicePdf } from "../invoices/invoice-paper.ts";
 import { openDeliverySettings } from "../partners/delivery-settings.ts";
 import { projectRoot } from "../project-root.ts";
 import type { ClaimedAlert } from "./claim-alerts.ts";
@@ -59,6 +58,8 @@ export async function renderAlertMail(
 
 async function attachInvoice(context: Context, organisationId: string, alert: ClaimedAlert) {
   const { invoice, lines } = await requireInvoice(context, organisationId, String(alert.detail.invoice_id));
+  // Fonts and their code are 25 MiB, which a worker that mails no invoice does without.
+  const { invoicePdf } = await import("../invoices/invoice-paper.ts");
   return {
     name: `${invoice.reference.replace(/[^\w.-]/g, "-")}.pdf`,
     contentType: "application/pdf",
