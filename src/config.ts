@@ -69,6 +69,7 @@ const environmentSchema = z
     DATABASE_POOL_SIZE: integer(2, 200).default(20),
     INTAKE_RATE_PER_MINUTE: integer(0, 1_000_000).default(6000),
     WRONG_KEYS_PER_MINUTE: integer(0, 1_000_000).default(60),
+    SESSION_IDLE_HOURS: integer(1, 720).default(12),
     TRUSTED_PROXIES: networkList.default([]),
     LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
     SMTP_HOST: z.string().min(1).optional(),
@@ -131,6 +132,7 @@ function toConfig(values: z.infer<typeof environmentSchema>) {
     databasePoolSize: values.DATABASE_POOL_SIZE,
     intakeRatePerMinute: values.INTAKE_RATE_PER_MINUTE,
     wrongKeysPerMinute: values.WRONG_KEYS_PER_MINUTE,
+    sessionIdleHours: values.SESSION_IDLE_HOURS,
     trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
     smtp:

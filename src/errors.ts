@@ -6,6 +6,8 @@ export const errors = {
   malformed_body: { status: 400, title: "The body cannot be read" },
   invalid_query: { status: 400, title: "A query parameter or header is not right" },
   unauthorised: { status: 401, title: "A valid API key is needed" },
+  not_allowed: { status: 403, title: "You may not do this" },
+  cross_site: { status: 403, title: "The request did not come from our own pages" },
   not_signed: { status: 403, title: "The request does not carry the signature that it must" },
   not_found: { status: 404, title: "There is no such thing" },
   route_not_found: { status: 404, title: "There is no such address" },

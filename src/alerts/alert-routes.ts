@@ -41,6 +41,7 @@ export function alertRoutes(api: Api, context: Context): void {
   api.get(
     "/alerts",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags: ["Alerts"],
         summary: "Messages to partners and staff, and what became of them",

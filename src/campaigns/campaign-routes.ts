@@ -32,6 +32,7 @@ export function campaignRoutes(api: Api, context: Context): void {
   api.post(
     "/campaigns",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags,
         summary: "Add a campaign",
@@ -51,6 +52,7 @@ export function campaignRoutes(api: Api, context: Context): void {
   api.get(
     "/campaigns",
     {
+      config: { permission: "campaigns.read" },
       schema: {
         tags,
         summary: "Your campaigns, newest first",
@@ -71,7 +73,10 @@ export function campaignRoutes(api: Api, context: Context): void {
 
   api.get(
     "/campaigns/:id",
-    { schema: { tags, summary: "A campaign", params: idParams, response: { 200: campaignAnswer, ...problems } } },
+    {
+      config: { permission: "campaigns.read" },
+      schema: { tags, summary: "A campaign", params: idParams, response: { 200: campaignAnswer, ...problems } },
+    },
     async (request, reply) => {
       const found = await inOrganisation(context.database, callerOf(request).organisationId, async (transaction) => {
         const row = await findCampaign(transaction, request.params.id);
@@ -84,6 +89,7 @@ export function campaignRoutes(api: Api, context: Context): void {
   api.patch(
     "/campaigns/:id",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags,
         summary: "Change a campaign",
@@ -107,6 +113,7 @@ export function campaignRoutes(api: Api, context: Context): void {
   api.get(
     "/campaigns/:id/template-variables",
     {
+      config: { permission: "campaigns.read" },
       schema: {
         tags,
         summary: "What a partner's templates can print for leads of this campaign",

@@ -49,6 +49,7 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
   api.post(
     "/campaigns/:id/intake-keys",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags,
         summary: "Make another intake key",
@@ -94,6 +95,7 @@ export function intakeKeyRoutes(api: Api, context: Context): void {
   api.get(
     "/campaigns/:id/intake-keys",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags,
         summary: "The intake keys of a campaign",
@@ -132,6 +134,7 @@ function revokeRoute(api: Api, context: Context): void {
   api.delete(
     "/campaigns/:id/intake-keys/:keyId",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags: ["Intake keys"],
         summary: "Revoke an intake key",
@@ -154,6 +157,7 @@ function changeRoute(api: Api, context: Context): void {
   api.patch(
     "/campaigns/:id/intake-keys/:keyId",
     {
+      config: { permission: "campaigns.change" },
       schema: {
         tags: ["Intake keys"],
         summary: "Change the name of an intake key, or what its introducer is paid",

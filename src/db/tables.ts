@@ -17,6 +17,7 @@ import type { Reason } from "../routing/reasons.ts";
 import type { InvoiceTables } from "./invoice-tables.ts";
 import type { LedgerTables } from "./ledger-tables.ts";
 import type { PaymentTables } from "./payment-tables.ts";
+import type { PeopleTables } from "./people-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -81,6 +82,8 @@ interface ApiKeyRow {
   name: string;
   keyLookup: Buffer;
   keyHash: Buffer;
+  /** null: all that staff may. */
+  scopes: ColumnType<string[] | null, string | null | undefined, string | null>;
   createdAt: Date;
   expiresAt: Date | null;
   revokedAt: Date | null;
@@ -368,7 +371,7 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables extends InvoiceTables, LedgerTables, PaymentTables {
+export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;

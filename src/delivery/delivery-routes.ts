@@ -30,6 +30,7 @@ export function deliveryRoutes(api: Api, context: Context): void {
   api.get(
     "/deliveries",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags,
         summary: "Deliveries, newest first",
@@ -59,6 +60,7 @@ export function deliveryRoutes(api: Api, context: Context): void {
   api.get(
     "/deliveries/:id",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags,
         summary: "A delivery with its attempts",

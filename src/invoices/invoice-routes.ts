@@ -100,6 +100,7 @@ function issueRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/invoices",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Issue a partner's invoice for a period",
@@ -134,6 +135,7 @@ function listRoutes(api: Api, context: Context): void {
   api.get(
     "/invoices",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "Invoices and credit notes, newest first",
@@ -169,6 +171,7 @@ function readRoutes(api: Api, context: Context): void {
   api.get(
     "/invoices/:id",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "An invoice with its lines",
@@ -185,6 +188,7 @@ function readRoutes(api: Api, context: Context): void {
   api.get(
     "/invoices/:id/pdf",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "An invoice as a PDF",
@@ -206,6 +210,7 @@ function settleRoutes(api: Api, context: Context): void {
   api.post(
     "/invoices/:id/payments",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Enter what was paid on an invoice",
@@ -246,6 +251,7 @@ function voidRoutes(api: Api, context: Context): void {
   api.post(
     "/invoices/:id/void",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Void an invoice by a credit note",
@@ -271,6 +277,7 @@ function sendRoutes(api: Api, context: Context): void {
   api.post(
     "/invoices/:id/send",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Send an invoice by email, with the PDF",

@@ -59,6 +59,7 @@ export function statementRoutes(api: Api, context: Context): void {
   api.get(
     "/partners/:id/statement",
     {
+      config: { permission: "money.read" },
       schema: {
         ...schema,
         summary: "A partner's statement for a period",
@@ -77,6 +78,7 @@ export function statementRoutes(api: Api, context: Context): void {
   api.get(
     "/partners/:id/statement/csv",
     {
+      config: { permission: "money.read" },
       schema: {
         ...schema,
         summary: "A partner's statement as CSV",
@@ -96,6 +98,7 @@ export function statementRoutes(api: Api, context: Context): void {
   api.get(
     "/partners/:id/statement/pdf",
     {
+      config: { permission: "money.read" },
       schema: {
         ...schema,
         summary: "A partner's statement as a PDF",

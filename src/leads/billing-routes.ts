@@ -24,6 +24,7 @@ export function billingRoutes(api: Api, context: Context): void {
   api.post(
     "/deliveries/:id/billing-point",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Deliveries"],
         summary: "Say that a sold lead has qualified or converted, or will not",

@@ -81,6 +81,7 @@ function explainRoute(api: Api, context: Context): void {
   api.post(
     "/campaigns/:id/explain",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags: ["Leads"],
         summary: "Who would get this lead now, and every reason for and against each partner",
@@ -112,6 +113,7 @@ function referRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/refer",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Leads"],
         summary: "Send a lead to a partner by hand",
@@ -152,6 +154,7 @@ function redeliverRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/redeliver",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Leads"],
         summary: "Send a lead again to a partner that has it, or may have it",
@@ -195,6 +198,7 @@ function unreferRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/unrefer",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Leads"],
         summary: "Take a lead back from a partner",
@@ -229,6 +233,7 @@ function resolveRoute(api: Api, context: Context): void {
   api.post(
     "/deliveries/:id/resolve",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Deliveries"],
         summary: "Say whether the partner has a lead of which it is uncertain",

@@ -16,6 +16,7 @@ export function leadRoutes(api: Api, context: Context): void {
   api.get(
     "/leads",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags,
         summary: "Leads, newest first",
@@ -37,6 +38,7 @@ export function leadRoutes(api: Api, context: Context): void {
   api.get(
     "/leads/:id",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags,
         summary: "A lead, with its deliveries, what happened, and why",
@@ -55,6 +57,7 @@ export function leadRoutes(api: Api, context: Context): void {
   api.delete(
     "/leads/:id",
     {
+      config: { permission: "leads.erase" },
       schema: {
         tags,
         summary: "Erase what is personal in a lead",

@@ -75,6 +75,7 @@ function askRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/returns",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Returns"],
         summary: "Return a lead for a partner",
@@ -115,6 +116,7 @@ function listRoutes(api: Api, context: Context): void {
   api.get(
     "/returns",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags: ["Returns"],
         summary: "Returns of leads, newest first",
@@ -135,6 +137,7 @@ function listRoutes(api: Api, context: Context): void {
   api.get(
     "/returns/:id",
     {
+      config: { permission: "leads.read" },
       schema: {
         tags: ["Returns"],
         summary: "A return",
@@ -153,6 +156,7 @@ function decideRoute(api: Api, context: Context): void {
   api.post(
     "/returns/:id/decide",
     {
+      config: { permission: "leads.decide" },
       schema: {
         tags: ["Returns"],
         summary: "Accept or decline an open return",

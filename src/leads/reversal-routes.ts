@@ -21,6 +21,7 @@ function reverseRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/reverse",
     {
+      config: { permission: "money.change" },
       schema: {
         tags: ["Leads"],
         summary: "Give a partner the money of one sale back, and leave it the lead",
@@ -52,6 +53,7 @@ function reverseIntroducerRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/reverse-introducer",
     {
+      config: { permission: "money.change" },
       schema: {
         tags: ["Leads"],
         summary: "Take back what the introducer of a lead is owed for it",
@@ -84,6 +86,7 @@ function reverseReferralRoute(api: Api, context: Context): void {
   api.post(
     "/leads/:id/reverse-referral",
     {
+      config: { permission: "money.change" },
       schema: {
         tags: ["Leads"],
         summary: "Take a sold lead back from a partner, with what its introducer is owed",

@@ -52,6 +52,7 @@ export function ledgerRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/payments",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Enter a payment, a refund or an adjustment",
@@ -100,6 +101,7 @@ export function ledgerRoutes(api: Api, context: Context): void {
   api.get(
     "/partners/:id/ledger",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "Everything booked for a partner, newest first",

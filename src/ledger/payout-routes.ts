@@ -43,6 +43,7 @@ export function payoutRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/payouts",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Mark what an introducer is owed as paid",
@@ -81,6 +82,7 @@ function owedRoutes(api: Api, context: Context): void {
   api.get(
     "/owed",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "What introducers are owed",

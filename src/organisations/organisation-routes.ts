@@ -24,7 +24,10 @@ export function organisationRoutes(api: Api, context: Context): void {
 
   api.get(
     "/organisation",
-    { schema: { tags, summary: "Your organisation", response: { 200: organisationAnswer, ...problems } } },
+    {
+      config: { permission: "organisation.read" },
+      schema: { tags, summary: "Your organisation", response: { 200: organisationAnswer, ...problems } },
+    },
     async (request) => {
       const { organisationId } = callerOf(request);
       return presentOrganisation(await inOrganisation(context.database, organisationId, readOrganisation));
@@ -34,6 +37,7 @@ export function organisationRoutes(api: Api, context: Context): void {
   api.patch(
     "/organisation",
     {
+      config: { permission: "organisation.change" },
       schema: {
         tags,
         summary: "Change your organisation",
@@ -71,6 +75,7 @@ function changeRoutes(api: Api, context: Context): void {
   api.get(
     "/changes",
     {
+      config: { permission: "changes.read" },
       schema: {
         tags: ["Organisation"],
         summary: "Who changed which setting, when, from what to what",
@@ -114,6 +119,7 @@ function apiKeyRoutes(api: Api, context: Context): void {
   api.post(
     "/api-keys",
     {
+      config: { permission: "keys.manage" },
       schema: {
         tags,
         summary: "Make an API key",
@@ -144,6 +150,7 @@ function apiKeyRoutes(api: Api, context: Context): void {
   api.get(
     "/api-keys",
     {
+      config: { permission: "keys.manage" },
       schema: {
         tags,
         summary: "Your API keys, without the keys themselves",
@@ -172,6 +179,7 @@ function apiKeyRoutes(api: Api, context: Context): void {
   api.delete(
     "/api-keys/:id",
     {
+      config: { permission: "keys.manage" },
       schema: { tags, summary: "Revoke an API key", params: idParams, response: { 204: z.undefined(), ...problems } },
     },
     async (request, reply) => {

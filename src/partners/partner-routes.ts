@@ -29,6 +29,7 @@ export function partnerRoutes(api: Api, context: Context): void {
   api.post(
     "/partners",
     {
+      config: { permission: "partners.change" },
       schema: {
         tags,
         summary: "Add a partner",
@@ -48,6 +49,7 @@ export function partnerRoutes(api: Api, context: Context): void {
   api.get(
     "/partners",
     {
+      config: { permission: "partners.read" },
       schema: {
         tags,
         summary: "Your partners, newest first",
@@ -66,6 +68,7 @@ export function partnerRoutes(api: Api, context: Context): void {
   api.get(
     "/partners/:id",
     {
+      config: { permission: "partners.read" },
       schema: {
         tags,
         summary: "A partner, and how it stands now",
@@ -83,6 +86,7 @@ export function partnerRoutes(api: Api, context: Context): void {
   api.patch(
     "/partners/:id",
     {
+      config: { permission: "partners.change" },
       schema: {
         tags,
         summary: "Change a partner",
@@ -110,6 +114,7 @@ export function partnerRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/resume",
     {
+      config: { permission: "partners.change" },
       schema: {
         tags,
         summary: "End the pause of a partner's endpoint",

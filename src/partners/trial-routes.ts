@@ -45,6 +45,7 @@ export function trialRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/preview",
     {
+      config: { permission: "partners.change" },
       schema: {
         tags,
         summary: "Show what a partner would be sent, without sending it",
@@ -76,6 +77,7 @@ export function trialRoutes(api: Api, context: Context): void {
   api.post(
     "/partners/:id/test",
     {
+      config: { permission: "partners.change" },
       schema: {
         tags,
         summary: "Send a partner a made-up lead",

@@ -32,6 +32,7 @@ export function wsdlRoutes(api: Api, context: Context): void {
   api.post(
     "/tools/wsdl",
     {
+      config: { permission: "partners.change" },
       bodyLimit: bodyLimitBytes,
       schema: {
         tags: ["Tools"],

@@ -31,6 +31,7 @@ function accountRoutes(api: Api, context: Context): void {
   api.get(
     "/paypal-account",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "Your account at PayPal, its secret masked",
@@ -46,6 +47,7 @@ function accountRoutes(api: Api, context: Context): void {
   api.put(
     "/paypal-account",
     {
+      config: { permission: "organisation.change" },
       schema: {
         tags,
         summary: "Set your account at PayPal, and what is paid through it",
@@ -95,6 +97,7 @@ function problemRoutes(api: Api, context: Context): void {
   api.get(
     "/payment-problems",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "Payments that do not come out as they should, newest first",
@@ -126,6 +129,7 @@ function problemRoutes(api: Api, context: Context): void {
   api.post(
     "/payment-problems/:id/resolve",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Mark a problem of a payment as dealt with",

@@ -41,6 +41,7 @@ function startRoute(api: Api, context: Context): void {
   api.post(
     "/partners/:id/top-ups",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Begin a payment of a partner through PayPal",
@@ -90,6 +91,7 @@ function readRoutes(api: Api, context: Context): void {
   api.get(
     "/top-ups",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "Payments through PayPal, newest first",
@@ -116,6 +118,7 @@ function readRoutes(api: Api, context: Context): void {
   api.get(
     "/top-ups/:id",
     {
+      config: { permission: "money.read" },
       schema: {
         tags,
         summary: "A payment through PayPal, with what went back of it",
@@ -134,6 +137,7 @@ function captureRoute(api: Api, context: Context): void {
   api.post(
     "/top-ups/:id/capture",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Ask PayPal now, and take the money if the payer has approved it",
@@ -162,6 +166,7 @@ function refundRoute(api: Api, context: Context): void {
   api.post(
     "/top-ups/:id/refunds",
     {
+      config: { permission: "money.change" },
       schema: {
         tags,
         summary: "Give a payment back through PayPal, or a part of it",

@@ -50,6 +50,7 @@ export function reportRoutes(api: Api, context: Context): void {
   api.get(
     "/reports/money",
     {
+      config: { permission: "reports.read" },
       schema: {
         tags: ["Reports"],
         summary: "Revenue, cost, margin and SMS, by day, campaign, partner or introducer",

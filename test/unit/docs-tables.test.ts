@@ -318,6 +318,7 @@ describe("docs/operations.md", () => {
       DATABASE_POOL_SIZE: config.databasePoolSize,
       INTAKE_RATE_PER_MINUTE: config.intakeRatePerMinute,
       WRONG_KEYS_PER_MINUTE: config.wrongKeysPerMinute,
+      SESSION_IDLE_HOURS: config.sessionIdleHours,
       LOG_LEVEL: config.logLevel,
       SMTP_PORT: config.smtp?.port,
       SMTP_SECURE: Number(config.smtp?.secure),
