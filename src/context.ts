@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { sql } from "kysely";
 import { type Logger, pino } from "pino";
 import { openQueueBackend, type QueueBackend } from "../queues/connection.ts";
@@ -54,7 +55,7 @@ export function openContext({ config, databaseUrl, secret, clock = () => new Dat
 /** Closes in reverse order, whatever state it is in. Jobs under way get `graceMs` to finish. */
 export async function closeContext(context: Context, graceMs = 30_000): Promise<void> {
   context.stopping.abort();
-  await context.waker.settled();
+  await Promise.race([context.waker.settled(), setTimeout(graceMs, undefined, { ref: false })]);
   await context.queues.close(graceMs);
   await context.database.destroy();
 }

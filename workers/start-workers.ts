@@ -22,6 +22,13 @@ export function startWorkers(context: Context): void {
   for (const { worker, concurrency } of workers) {
     context.queues.openWorker(worker.name, concurrency(context), async (data) => runJob(context, worker, data));
   }
+  // Whoever routes a lead has it sent at once, without the way through the queue, while it has places for that.
+  context.waker.doHere(
+    drainPartnerWorker.name,
+    context.config.workerConcurrency,
+    context.stopping.signal,
+    async (data) => runJob(context, drainPartnerWorker, data),
+  );
   startSweep(context);
 }
 

@@ -3,7 +3,6 @@ import { type AlertOutcome, failForGood, retryLater } from "./alert-outcome.ts";
 import type { ClaimedAlert } from "./claim-alerts.ts";
 import { renderAlertMail, renderAlertSms } from "./render-alert.ts";
 import { sendAlertMail } from "./send-alert-mail.ts";
-import { sendSms } from "./send-sms.ts";
 import { maximumAttempts } from "./settle-alerts.ts";
 
 /** Renders and sends one alert and logs what came of it, without a word of what it says or to whom. Never throws. */
@@ -27,7 +26,10 @@ async function attempt(context: Context, organisationId: string, alert: ClaimedA
     return failForGood("lead_erased", "The lead was erased before this alert was sent.");
   if (alert.channel === "sms") {
     const sms = await renderAlertSms(context, alert);
-    return sms.ok ? sendSms(context, alert, sms.content) : failForGood("template", sms.reason);
+    if (!sms.ok) return failForGood("template", sms.reason);
+    // Twilio's code is 20 MiB, which a worker that sends no SMS does without.
+    const { sendSms } = await import("./send-sms.ts");
+    return sendSms(context, alert, sms.content);
   }
   const mail = await renderAlertMail(context, organisationId, alert);
   return mail.ok ? sendAlertMail(context, alert, mail.content) : failForGood("template", mail.reason);

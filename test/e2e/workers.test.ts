@@ -174,7 +174,10 @@ async function p95OfDeliveries(seller: Seller, campaignId: string, otherId: stri
 async function leadsUnheard(seller: Seller, campaignId: string, count: number): Promise<void> {
   const campaign = await readIntakeCampaign(seller.context, seller.organisationId, campaignId);
   if (campaign === null) throw new Error("no such campaign");
-  const deaf = { ...seller.context, waker: { wake: () => undefined, settled: async () => undefined } };
+  const deaf = {
+    ...seller.context,
+    waker: { wake: () => undefined, doHere: () => undefined, settled: async () => undefined },
+  };
   const entrance = { campaign, intakeKeyId: null, introducerId: null };
   const receive = async (_: unknown, index: number) =>
     receiveLead(deaf, entrance, { raw: { first_name: `Unheard ${index}` }, idempotencyKey: null, source: null });

@@ -146,6 +146,6 @@ async function dueNow(context: Context): Promise<{ campaignIds: string[]; partne
     if ("campaignId" in payload) campaignIds.push(String(payload.campaignId));
     if ("partnerId" in payload) partnerIds.push(String(payload.partnerId));
   };
-  await sweep({ ...context, waker: { wake, settled: async () => undefined } });
+  await sweep({ ...context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
   return { campaignIds, partnerIds };
 }

@@ -204,7 +204,7 @@ async function woken({ context }: Seller): Promise<readonly unknown[]> {
   const wake = (job: { readonly name: string }, payload: object) => {
     if (job.name === closeSales.name && "organisationId" in payload) organisationIds.push(payload.organisationId);
   };
-  await sweep({ ...context, waker: { wake, settled: async () => undefined } });
+  await sweep({ ...context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
   return organisationIds;
 }
 

@@ -65,6 +65,63 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
     await until(() => runs === 2);
   });
 
+  describe("work that the process does itself", () => {
+    function openHere(prefix: string, places: number) {
+      const { queues, waker } = open(prefix);
+      const [here, byQueue] = [[] as string[], [] as string[]];
+      const stopping = new AbortController();
+      let letEnd = () => {};
+      const mayEnd = new Promise<void>((resolve) => {
+        letEnd = resolve;
+      });
+      waker.doHere(job.name, places, stopping.signal, async (payload) => {
+        const { id } = job.payload.parse(payload);
+        here.push(id);
+        if (id === "failing") throw new Error("It cannot be done here.");
+        if (id === "long") await mayEnd;
+      });
+      queues.openWorker(job.name, 5, async (data) => void byQueue.push(job.payload.parse(data).id));
+      return { waker, here, byQueue, stopping, letEnd };
+    }
+
+    test("is begun at once, past the queue, and what comes meanwhile is done after it", async () => {
+      const { waker, here, byQueue, letEnd } = openHere("here", 2);
+      waker.wake(job, { id: "long" });
+      expect(here).toEqual(["long"]);
+      waker.wake(job, { id: "long" });
+      waker.wake(job, { id: "long" });
+      letEnd();
+      await waker.settled();
+      expect(here).toEqual(["long", "long"]);
+      expect(byQueue).toEqual([]);
+    });
+
+    test("goes to the queue where no place is free, where it fails, and once the process is to stop", async () => {
+      const { waker, here, byQueue, stopping, letEnd } = openHere("elsewhere", 1);
+      waker.wake(job, { id: "long" });
+      waker.wake(job, { id: "second" });
+      await until(() => byQueue.includes("second"));
+      letEnd();
+      await waker.settled();
+      waker.wake(job, { id: "failing" });
+      await until(() => byQueue.includes("failing"));
+      stopping.abort();
+      waker.wake(job, { id: "late" });
+      await until(() => byQueue.includes("late"));
+      expect(here).toEqual(["long", "failing"]);
+    });
+
+    test("is left to the queue after a wake-up that came while the process began to stop", async () => {
+      const { waker, here, byQueue, stopping, letEnd } = openHere("stopping", 1);
+      waker.wake(job, { id: "long" });
+      waker.wake(job, { id: "long" });
+      stopping.abort();
+      letEnd();
+      await until(() => byQueue.includes("long"));
+      expect(here).toEqual(["long"]);
+    });
+  });
+
   test("a burst of wake-ups for one thing costs a few jobs, and things do not wait for each other", async () => {
     const { queues, waker } = open("burst");
     const runs = new Map<string, number>();
