@@ -26,6 +26,7 @@ import { intakeRoutes } from "./leads/intake-routes.ts";
 import { leadRoutes } from "./leads/lead-routes.ts";
 import { returnRoutes } from "./leads/return-routes.ts";
 import { reversalRoutes } from "./leads/reversal-routes.ts";
+import { workRoutes } from "./leads/work-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { payoutRoutes } from "./ledger/payout-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
@@ -35,7 +36,12 @@ import { wsdlRoutes } from "./partners/wsdl-routes.ts";
 import { paymentSettingRoutes } from "./payments/payment-setting-routes.ts";
 import { payPalRoutes } from "./payments/paypal-routes.ts";
 import { topUpRoutes } from "./payments/top-up-routes.ts";
+import { formRoutes } from "./referrals/form-routes.ts";
+import { inboundRoutes } from "./referrals/inbound-routes.ts";
+import { referralRoutes } from "./referrals/referral-routes.ts";
+import { referralStatusRoutes } from "./referrals/status-routes.ts";
 import { reportRoutes } from "./reports/report-routes.ts";
+import { workflowRoutes } from "./workflows/workflow-routes.ts";
 
 /** A campaign with a thousand partners and long lists of postcodes in its filters fits into this. */
 const bodyLimitBytes = 4 * 1024 * 1024;
@@ -83,7 +89,7 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
-  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes, payPalRoutes]) {
+  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes, payPalRoutes, referralRoutes, formRoutes]) {
     const scope: FastifyPluginAsync = async (v1) => routes(v1, context);
     await api.register(scope, { prefix: "/v1" });
   }
@@ -110,8 +116,12 @@ function guardedRoutes(v1: Api, context: Context): void {
   decisionRoutes(v1, context);
   reversalRoutes(v1, context);
   returnRoutes(v1, context);
+  workRoutes(v1, context);
   billingRoutes(v1, context);
   deliveryRoutes(v1, context);
   alertRoutes(v1, context);
   reportRoutes(v1, context);
+  workflowRoutes(v1, context);
+  inboundRoutes(v1, context);
+  referralStatusRoutes(v1, context);
 }

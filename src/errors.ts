@@ -4,8 +4,10 @@
  */
 export const errors = {
   malformed_body: { status: 400, title: "The body cannot be read" },
+  referral_version: { status: 400, title: "The version of the referral protocol is not spoken here" },
   invalid_query: { status: 400, title: "A query parameter or header is not right" },
   unauthorised: { status: 401, title: "A valid API key is needed" },
+  referral_key_wrong: { status: 401, title: "The key of the inbound is needed" },
   not_allowed: { status: 403, title: "You may not do this" },
   cross_site: { status: 403, title: "The request did not come from our own pages" },
   not_signed: { status: 403, title: "The request does not carry the signature that it must" },
@@ -32,12 +34,20 @@ export const errors = {
   return_decided: { status: 409, title: "The return is decided already" },
   several_deliveries: { status: 409, title: "The lead has several deliveries: say which" },
   referral_refused: { status: 409, title: "The partner cannot take this lead now" },
+  stage_in_use: { status: 409, title: "The stage is in use" },
+  inbound_in_use: { status: 409, title: "Several organisations use this inbound" },
+  inbound_disabled: { status: 409, title: "The inbound is switched off" },
+  stage_gone: { status: 409, title: "The stage that the inbound leads to is gone" },
+  status_not_wanted: { status: 409, title: "Nobody is told of this lead's status" },
   lead_erased: { status: 409, title: "The lead has been erased" },
   last_api_key: { status: 409, title: "The last API key cannot be revoked" },
+  inbound_gone: { status: 410, title: "The inbound was deleted" },
   body_too_large: { status: 413, title: "The body is too large" },
+  referral_too_large: { status: 413, title: "The referral is too large" },
   unsupported_media_type: { status: 415, title: "The body is of a kind that is not taken here" },
   invalid_body: { status: 422, title: "Some fields are not right" },
   invalid_lead: { status: 422, title: "Some fields of the lead are not right" },
+  invalid_referral: { status: 422, title: "Some fields of the referral are not right" },
   rate_limited: { status: 429, title: "Too many requests" },
   internal: { status: 500, title: "Something went wrong on our side" },
   payment_service_trouble: { status: 502, title: "The payment service did not do this" },
@@ -65,11 +75,13 @@ export interface Problem {
   readonly fields?: readonly FieldError[] | undefined;
   /** Of an invalid lead, which is kept all the same. */
   readonly leadId?: string | undefined;
+  /** Of a version that is not spoken: those that are. */
+  readonly supported?: readonly number[] | undefined;
   /** Of an unexpected error: the same id is in the log. */
   readonly requestId?: string | undefined;
 }
 
-export type ProblemDetails = Pick<Problem, "detail" | "fields" | "leadId" | "requestId">;
+export type ProblemDetails = Pick<Problem, "detail" | "fields" | "leadId" | "supported" | "requestId">;
 
 export function toProblem(code: ErrorCode, details: ProblemDetails = {}): Problem {
   const { status, title } = errors[code];

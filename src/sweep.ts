@@ -5,6 +5,7 @@ import { closeSales } from "../queues/close-sales.ts";
 import { drainPartner } from "../queues/drain-partner.ts";
 import { routeLeads } from "../queues/route-leads.ts";
 import { sendAlerts } from "../queues/send-alerts.ts";
+import { sendReferralStatus } from "../queues/send-referral-status.ts";
 import type { Context } from "./context.ts";
 
 /** Holds, retries and lost wake-ups are noticed this much after they are due. */
@@ -51,6 +52,11 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
     select * from due_alerts(${now})`.execute(database);
   for (const { organisationId, dueSince } of alerts.rows) {
     waker.wake(sendAlerts, { organisationId }, lateness(dueSince));
+  }
+  const statuses = await sql<{ organisationId: string; dueSince: Date }>`
+    select * from due_statuses(${now})`.execute(database);
+  for (const { organisationId, dueSince } of statuses.rows) {
+    waker.wake(sendReferralStatus, { organisationId }, lateness(dueSince));
   }
   const closings = await sql<{ organisationId: string; dueSince: Date }>`
     select * from due_closings(${now})`.execute(database);

@@ -7,12 +7,14 @@ import type { JobWorker } from "./define-worker.ts";
 import { drainPartnerWorker } from "./drain-partner.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
 import { sendAlertsWorker } from "./send-alerts.ts";
+import { sendReferralStatusWorker } from "./send-referral-status.ts";
 
 /** Every kind of job and its handler. Deliveries, alerts and payments wait for others, so many go at once; routing works the database. */
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
   { worker: routeLeadsWorker, concurrency: () => 4 },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
   { worker: sendAlertsWorker, concurrency: () => 20 },
+  { worker: sendReferralStatusWorker, concurrency: () => 4 },
   { worker: closeSalesWorker, concurrency: () => 2 },
   { worker: checkPaymentsWorker, concurrency: () => 4 },
 ];

@@ -42,6 +42,7 @@ export const alertKinds = [
   "invoice",
   "return_open",
   "return_decided",
+  "referral_arrived",
   // The next two are made by the database, where funds change: tell_of_funds.
   "low_funds",
   "out_of_funds",
@@ -150,4 +151,22 @@ export function paymentProblemAlert(partnerId: string | null, problemKey: string
     deliveryId: null,
     detail: { what },
   };
+}
+
+/** Who is told of what arrives in a workflow: by email, and by SMS where there is a number. Without an email, staff are. */
+export interface AlertedOwner {
+  readonly email: string | null;
+  readonly phone: string | null;
+}
+
+/** Tells the owner of a workflow of a lead that arrived in it from another organisation or over a form. */
+export function referralArrivedAlerts(
+  { email, phone }: AlertedOwner,
+  leadId: string,
+  detail: NewAlert["detail"],
+): NewAlert[] {
+  const about = { kind: "referral_arrived", partnerId: null, leadId, deliveryId: null, detail } as const;
+  const key = `referral-arrived-${leadId}`;
+  const mail: NewAlert = { key: `${key}-email`, channel: "email", recipient: email, ...about };
+  return phone === null ? [mail] : [mail, { key: `${key}-sms`, channel: "sms", recipient: phone, ...about }];
 }

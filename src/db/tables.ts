@@ -18,6 +18,7 @@ import type { InvoiceTables } from "./invoice-tables.ts";
 import type { LedgerTables } from "./ledger-tables.ts";
 import type { PaymentTables } from "./payment-tables.ts";
 import type { PeopleTables } from "./people-tables.ts";
+import type { WorkflowTables } from "./workflow-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -226,6 +227,9 @@ interface LeadRow {
   finishedAt: Date | null;
   leadCost: ColumnType<AgreedCost | null, string | null | undefined, string | null>;
   costMinor: Generated<number>;
+  stageId: ColumnType<string | null, string | null | undefined>;
+  ownerId: ColumnType<string | null, string | null | undefined>;
+  byHand: Generated<boolean>;
 }
 
 interface ContactRow {
@@ -371,7 +375,7 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables {
+export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables, WorkflowTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;

@@ -40,6 +40,7 @@ export const problemSchema = z
     detail: z.string().optional(),
     fields: z.array(fieldErrorSchema).optional().meta({ description: "each field that is not right" }),
     leadId: z.uuid().optional(),
+    supported: z.array(z.int()).optional().meta({ description: "versions of the referral protocol" }),
     requestId: z.string().optional(),
   })
   .meta({ id: "Problem" });

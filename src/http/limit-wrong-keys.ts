@@ -54,7 +54,7 @@ function dropFirst(kept: Map<string, unknown> | Set<string>): void {
 }
 
 /** One customer of an IPv6 network has a whole /64 to choose addresses from. */
-function networkOf(address: string): string {
+export function networkOf(address: string): string {
   const [start = "", rest] = address.replace(/^::ffff:(?=\d+\.)/i, "").split("::");
   if (!address.includes(":") || start.includes(".")) return start;
   const groups = start === "" ? [] : start.split(":");

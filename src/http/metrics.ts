@@ -4,6 +4,7 @@ import { closeSales } from "../../queues/close-sales.ts";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import { sendAlerts } from "../../queues/send-alerts.ts";
+import { sendReferralStatus } from "../../queues/send-referral-status.ts";
 import type { Context } from "../context.ts";
 
 /** What a server tells Prometheus about its requests, its queues and itself. */
@@ -46,7 +47,7 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queueNames = [routeLeads, drainPartner, sendAlerts, closeSales, checkPayments].map(({ name }) => name);
+const queueNames = [routeLeads, drainPartner, sendAlerts, sendReferralStatus, closeSales, checkPayments].map(({ name }) => name);
 
 function measureQueues(context: Context, registry: Registry): void {
   new Gauge({

@@ -32,6 +32,7 @@ export async function eraseLead(context: Context, change: Change, leadId: string
     await emptyLead(transaction, leadId, at);
     await emptyAnswers(transaction, lead.campaignId, leadId);
     await emptyDeliveries(transaction, leadId, at);
+    await emptyArrival(transaction, leadId);
     await transaction.updateTable("leadEvents").set({ detail: "{}" }).where("leadId", "=", leadId).execute();
     await recordLeadEvent(transaction, { organisationId, leadId, kind: "erased", actor: by, detail: {} }, at);
     return "erased";
@@ -50,9 +51,12 @@ async function emptyLead(transaction: Database, leadId: string, at: Date): Promi
       contentHash: null,
       dueAt: null,
       finishedAt: at,
+      stageId: null,
+      ownerId: null,
     })
     .where("id", "=", leadId)
     .execute();
+  await transaction.deleteFrom("leadNotes").where("leadId", "=", leadId).execute();
   await transaction.deleteFrom("contacts").where("leadId", "=", leadId).execute();
   await transaction.deleteFrom("leadKeys").where("leadId", "=", leadId).execute();
 }
@@ -65,6 +69,20 @@ async function emptyAnswers(transaction: Database, campaignId: string, leadId: s
     .where("campaignId", "=", campaignId)
     .where("leadId", "=", leadId)
     .where(sql<boolean>`answer ? 'fields'`)
+    .execute();
+}
+
+/** Who referred it and when stays; sent again, it is still the same referral. */
+async function emptyArrival(transaction: Database, leadId: string): Promise<void> {
+  await transaction
+    .updateTable("arrivals")
+    .set({ contentHash: null, keptAside: "[]", statusReason: null })
+    .where("leadId", "=", leadId)
+    .execute();
+  await transaction
+    .updateTable("statusCallbacks")
+    .set({ reason: null })
+    .where("arrivalId", "in", (is) => is.selectFrom("arrivals").select("id").where("leadId", "=", leadId))
     .execute();
 }
 

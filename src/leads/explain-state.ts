@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { LeadState } from "../db/tables.ts";
 import { explainReason, type Reason, type ReasonCode } from "../routing/reasons.ts";
+import type { Stage } from "../workflows/stages.ts";
 
 const coded = z.looseObject({ code: z.string() });
 
@@ -10,16 +11,28 @@ const unsoldWords: Readonly<Record<string, string>> = {
   all_refused: "Every partner that could have had the lead refused it.",
   hold_expired: "The lead was held until its time was over, and nobody could take it.",
   unreferred: "It was taken back from its partner by hand.",
+  by_hand: "The partner that it was sent to by hand did not take it; it goes to no other by itself.",
   delivery_uncertain: "It is not known whether a partner got the lead: staff decide.",
 };
 
 const invalidReason = z.looseObject({ problems: z.array(z.looseObject({ field: z.string() })) });
 
+/** Where a lead stands that goes to partners by hand only. */
+interface Standing {
+  readonly byHand: boolean;
+  readonly stage: Pick<Stage, "name" | "workflowName"> | null;
+}
+
 /** Why a lead is in its state, as a code and in plain words; null where the state says it all. */
 export function explainState(
   state: LeadState,
   stateReason: unknown,
+  { byHand, stage }: Standing,
 ): { readonly code: string; readonly text: string } | null {
+  if (state === "received" && byHand) {
+    const where = stage === null ? "It" : `It stands in workflow ${stage.workflowName}, stage ${stage.name}, and`;
+    return { code: "in_workflow", text: `${where} goes to a partner by hand only.` };
+  }
   const read = coded.safeParse(stateReason);
   if (!read.success) return null;
   const { code } = read.data;

@@ -28,6 +28,8 @@ export const leadsQuery = z.strictObject({
   state: z.enum(leadStates).optional(),
   partnerId: z.uuid().optional().meta({ description: "leads that this partner had, has or is waited for" }),
   source: z.string().min(1).max(200).optional(),
+  stageId: z.uuid().optional().meta({ description: "leads that stand in this stage of a workflow" }),
+  ownerId: z.uuid().optional().meta({ description: "leads that this user has" }),
   receivedFrom: instantSchema.optional(),
   receivedTo: instantSchema.optional().meta({ description: "leads received before this instant" }),
   field: z
@@ -55,6 +57,9 @@ export const leadColumns = [
   "receivedAt",
   "dueAt",
   "finishedAt",
+  "stageId",
+  "ownerId",
+  "byHand",
 ] as const;
 
 export type FoundLeads =
@@ -79,11 +84,13 @@ interface Keys {
 }
 
 async function runQuery(transaction: Database, query: LeadsQuery, keys: Keys | null) {
-  const { campaignId, state, partnerId, source } = query;
+  const { campaignId, state, partnerId, source, stageId, ownerId } = query;
   let found = withinTime(transaction.selectFrom("leads").select(leadColumns), query);
   if (campaignId !== undefined) found = found.where("campaignId", "=", campaignId);
   if (state !== undefined) found = found.where("state", "=", state);
   if (source !== undefined) found = found.where("source", "=", source);
+  if (stageId !== undefined) found = found.where("stageId", "=", stageId);
+  if (ownerId !== undefined) found = found.where("ownerId", "=", ownerId);
   if (partnerId !== undefined) {
     found = found.where("id", "in", (is) =>
       is.selectFrom("deliveries").select("leadId").where("partnerId", "=", partnerId),

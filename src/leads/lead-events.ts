@@ -15,6 +15,12 @@ export type LeadEventKind =
   | "return_refused"
   | "return_accepted"
   | "return_declined"
+  | "moved"
+  | "owner_changed"
+  | "arrived"
+  | "came_by_form"
+  | "status_reported"
+  | "status_not_told"
   | "erased";
 
 /** Records what staff did to a lead by hand: who, when, and with what reason. */

@@ -8,7 +8,7 @@ import { cutPage, pageSchema } from "../http/page.ts";
 import { sendProblem } from "../http/send-problem.ts";
 import { eraseLead } from "./erase-lead.ts";
 import { findLeads, leadsQuery } from "./find-leads.ts";
-import { leadAnswer, leadWithHistory, presentLead, readLead } from "./present-lead.ts";
+import { leadAnswer, leadWithHistory, presentLeads, readLead } from "./present-lead.ts";
 
 export function leadRoutes(api: Api, context: Context): void {
   const tags = ["Leads"];
@@ -26,12 +26,12 @@ export function leadRoutes(api: Api, context: Context): void {
     },
     async (request, reply) => {
       const { organisationId } = callerOf(request);
-      const found = await inOrganisation(context.database, organisationId, async (transaction) =>
-        findLeads(transaction, context.vault, request.query),
-      );
-      if (!found.ok) return sendProblem(reply, "invalid_query", { fields: found.fields });
-      const { rows, nextCursor } = cutPage(found.rows, request.query);
-      return { data: rows.map(presentLead), nextCursor };
+      return inOrganisation(context.database, organisationId, async (transaction) => {
+        const found = await findLeads(transaction, context.vault, request.query);
+        if (!found.ok) return sendProblem(reply, "invalid_query", { fields: found.fields });
+        const { rows, nextCursor } = cutPage(found.rows, request.query);
+        return { data: await presentLeads(transaction, rows), nextCursor };
+      });
     },
   );
 

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import type { DeliveryWithAttempts } from "../delivery/present-delivery.ts";
 import { instantSchema } from "../http/api.ts";
+import type { NoteAnswer } from "./lead-notes.ts";
+import { tellWorkflowEvent } from "./tell-workflow-event.ts";
 
 export const timelineEntry = z.object({
   at: instantSchema,
-  kind: z.enum(["received", "decision", "delivery", "attempt", "event"]),
+  kind: z.enum(["received", "decision", "delivery", "attempt", "event", "note"]),
   text: z.string().meta({ description: "in plain words" }),
   deliveryId: z.uuid().optional(),
 });
@@ -20,10 +22,11 @@ export interface LeadHistory {
     readonly actor: string;
     readonly detail: Readonly<Record<string, unknown>>;
   }[];
+  readonly notes: readonly Pick<NoteAnswer, "writtenAt" | "writtenBy" | "text">[];
 }
 
 /** Puts what is known of a lead into one story, oldest first. */
-export function composeTimeline({ lead, decisions, deliveries, events }: LeadHistory): TimelineEntry[] {
+export function composeTimeline({ lead, decisions, deliveries, events, notes }: LeadHistory): TimelineEntry[] {
   const source = lead.source === null ? "" : ` from ${lead.source}`;
   const duplicate = lead.duplicateOf === null ? "" : `, a duplicate of ${lead.duplicateOf}`;
   const entries: TimelineEntry[] = [
@@ -37,10 +40,17 @@ export function composeTimeline({ lead, decisions, deliveries, events }: LeadHis
     ...events.map(({ happenedAt, kind, actor, detail }) => ({
       at: happenedAt.toISOString(),
       kind: "event" as const,
-      text: `${eventWords[kind] ?? `It was ${kind}`} (${actor})${reasonOf(detail)}.`,
+      text:
+        tellWorkflowEvent(kind, actor, detail) ??
+        `${eventWords[kind] ?? `It was ${kind}`} (${actor})${reasonOf(detail)}.`,
+    })),
+    ...notes.map(({ writtenAt, writtenBy, text }) => ({
+      at: writtenAt,
+      kind: "note" as const,
+      text: `${writtenBy} noted: ${text}`,
     })),
   ];
-  const order = ["received", "event", "decision", "delivery", "attempt"];
+  const order = ["received", "event", "note", "decision", "delivery", "attempt"];
   return entries.sort((a, b) => compare(a.at, b.at) || order.indexOf(a.kind) - order.indexOf(b.kind));
 }
 

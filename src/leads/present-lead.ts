@@ -10,9 +10,12 @@ import {
   selectDeliveries,
 } from "../delivery/present-delivery.ts";
 import { instantSchema } from "../http/api.ts";
+import { arrivalAnswer, readArrival } from "../referrals/present-arrival.ts";
 import { explainReason } from "../routing/reasons.ts";
+import { readStages, type Stage } from "../workflows/stages.ts";
 import { explainState } from "./explain-state.ts";
 import { leadColumns, leadStates } from "./find-leads.ts";
+import { type NoteAnswer, noteAnswer, noteColumns, presentNote } from "./lead-notes.ts";
 import { composeTimeline, timelineEntry } from "./lead-timeline.ts";
 
 const fieldsAnswer = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).nullable());
@@ -29,6 +32,12 @@ export const leadAnswer = z
       .nullable()
       .meta({ description: "why it is in this state, where that needs saying" }),
     fields: fieldsAnswer,
+    stage: z
+      .object({ id: z.uuid(), name: z.string(), workflowId: z.uuid(), workflowName: z.string() })
+      .nullable()
+      .meta({ description: "where it stands in a workflow" }),
+    ownerId: z.uuid().nullable().meta({ description: "the user who has it" }),
+    byHand: z.boolean().meta({ description: "goes to partners by hand only" }),
     duplicateOf: z.uuid().nullable(),
     soldCount: z.int(),
     receivedAt: instantSchema,
@@ -60,6 +69,9 @@ export const leadWithHistory = leadAnswer
     money: z
       .array(z.object({ currency: z.string(), revenue: z.int(), cost: z.int(), margin: z.int() }))
       .meta({ description: "what partners paid for it, what its introducer is owed, and what remains; by currency" }),
+    owner: z.object({ id: z.uuid(), name: z.string(), email: z.string() }).nullable(),
+    notes: z.array(noteAnswer).meta({ description: "the latest, oldest first" }),
+    arrival: arrivalAnswer.nullable().meta({ description: "by whom it was referred here" }),
     deliveries: z.array(deliveryWithAttempts),
     explanation: explanationAnswer.nullable().meta({ description: "the latest decision of routing" }),
     timeline: z.array(timelineEntry).meta({ description: "what happened, oldest first" }),
@@ -80,13 +92,26 @@ interface LeadRow {
   readonly receivedAt: Date;
   readonly dueAt: Date | null;
   readonly finishedAt: Date | null;
+  readonly stageId: string | null;
+  readonly ownerId: string | null;
+  readonly byHand: boolean;
 }
 
-export function presentLead(row: LeadRow): LeadAnswer {
-  const { stateReason, receivedAt, dueAt, finishedAt, ...rest } = row;
+/** Leads as lists give them, with the names of the stages that they stand in. */
+export async function presentLeads(transaction: Database, rows: readonly LeadRow[]): Promise<LeadAnswer[]> {
+  const stages = await readStages(
+    transaction,
+    rows.map(({ stageId }) => stageId),
+  );
+  return rows.map((row) => presentLead(row, stages.get(row.stageId ?? "") ?? null));
+}
+
+function presentLead(row: LeadRow, stage: Stage | null): LeadAnswer {
+  const { stateReason, receivedAt, dueAt, finishedAt, stageId: _stageId, ...rest } = row;
   return {
     ...rest,
-    reason: explainState(row.state, stateReason),
+    stage,
+    reason: explainState(row.state, stateReason, { byHand: row.byHand, stage }),
     receivedAt: receivedAt.toISOString(),
     dueAt: dueAt?.toISOString() ?? null,
     finishedAt: finishedAt?.toISOString() ?? null,
@@ -105,6 +130,8 @@ export async function readLead(transaction: Database, id: string): Promise<LeadW
     .executeTakeFirst();
   if (row === undefined) return null;
   const { extra, leadCost, costMinor, ...lead } = row;
+  const [presented] = await presentLeads(transaction, [lead]);
+  if (presented === undefined) throw new Error("One lead is presented as one.");
   const contacts = await transaction
     .selectFrom("contacts")
     .select("fields")
@@ -126,15 +153,44 @@ export async function readLead(transaction: Database, id: string): Promise<LeadW
     .orderBy("id", "desc")
     .limit(mostTold)
     .execute();
+  const [owner, notes, arrival] = await Promise.all([
+    readOwner(transaction, lead.ownerId),
+    readNotes(transaction, id),
+    readArrival(transaction, id),
+  ]);
   return {
-    ...presentLead(lead),
+    ...presented,
+    owner,
+    notes,
+    arrival,
     extra,
     contacts: contacts.map((contact) => contact.fields),
     money: addUp(deliveries, leadCost === null ? null : { currency: leadCost.currency, costMinor }),
     deliveries,
     explanation: await readExplanation(transaction, id),
-    timeline: composeTimeline({ lead, decisions, deliveries, events }),
+    timeline: composeTimeline({ lead, decisions, deliveries, events, notes }),
   };
+}
+
+async function readOwner(transaction: Database, id: string | null): Promise<LeadWithHistory["owner"]> {
+  if (id === null) return null;
+  const owner = await transaction
+    .selectFrom("users")
+    .select(["id", "name", "email"])
+    .where("id", "=", id)
+    .executeTakeFirst();
+  return owner ?? null;
+}
+
+async function readNotes(transaction: Database, leadId: string): Promise<NoteAnswer[]> {
+  const rows = await transaction
+    .selectFrom("leadNotes")
+    .select(noteColumns)
+    .where("leadId", "=", leadId)
+    .orderBy("id", "desc")
+    .limit(mostTold)
+    .execute();
+  return rows.reverse().map(presentNote);
 }
 
 /** What a lead brought and cost, by currency: of its sales that stand, and for itself. */

@@ -9,7 +9,15 @@ export interface Change {
   readonly at: Date;
 }
 
-export type ChangedKind = "organisation" | "api_key" | "partner" | "campaign" | "intake_key" | "paypal_account";
+export type ChangedKind =
+  | "organisation"
+  | "api_key"
+  | "partner"
+  | "campaign"
+  | "intake_key"
+  | "paypal_account"
+  | "workflow"
+  | "inbound";
 
 /** Records a change of settings in the transaction that makes it. Takes documents whose secrets are masked already. */
 export async function recordChange(

@@ -36,14 +36,16 @@ export async function summariseDeliveries(
   });
 }
 
-/** Whether any lead is still to be routed or under way; held leads wait for their time and do not count. */
+/** Whether any lead is still to be routed or under way; held leads wait for their time, and those of a workflow for staff. */
 export async function isAnythingUnderWay(context: Context, organisationId: string): Promise<boolean> {
   return inOrganisation(context.database, organisationId, async (transaction) => {
     const row = await transaction
       .selectFrom("leads")
       .select("id")
       .where("organisationId", "=", organisationId)
-      .where("state", "in", ["received", "routing"])
+      .where((is) =>
+        is.or([is("state", "=", "routing"), is.and([is("state", "=", "received"), is("dueAt", "is not", null)])]),
+      )
       .limit(1)
       .executeTakeFirst();
     return row !== undefined;

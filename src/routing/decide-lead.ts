@@ -12,6 +12,8 @@ export interface ClaimedLead {
   readonly soldCount: number;
   readonly receivedAt: Date;
   readonly holdEndsAt: Date;
+  /** Goes to whom staff send it, and to nobody else. */
+  readonly byHand: boolean;
 }
 
 export interface EarlierDelivery {
@@ -77,7 +79,7 @@ function decide(
   return {
     lead,
     held,
-    choice: choosePartners(routable, placed, heldFor, market, now),
+    choice: choosePartners(routable, placed, heldFor, lead.byHand ? { ...market, groups: [] } : market, now),
     underWay: deliveries.some(({ state }) => state === "offered" || state === "sending"),
     isUncertain,
   };
@@ -147,15 +149,16 @@ function stateAfter(
   if (lead.soldCount > 0) return { state: "sold", stateReason: null, dueAt: null };
   return {
     state: "unsold",
-    stateReason: { code: unsoldCode(choice, isUncertain, now >= lead.holdEndsAt) },
+    stateReason: { code: unsoldCode(lead, choice, isUncertain, now) },
     dueAt: null,
   };
 }
 
-function unsoldCode({ considered }: Choice, isUncertain: boolean, holdsAreOver: boolean): string {
+function unsoldCode(lead: ClaimedLead, { considered }: Choice, isUncertain: boolean, now: Date): string {
   if (isUncertain) return "delivery_uncertain";
+  if (lead.byHand) return "by_hand";
   if (considered.length === 0) return "no_partners";
-  if (holdsAreOver && considered.some((partner) => partner.result === "blocked")) return "hold_expired";
+  if (now >= lead.holdEndsAt && considered.some((partner) => partner.result === "blocked")) return "hold_expired";
   if (considered.some((partner) => partner.reasons.some((reason) => reason.code === "already_had")))
     return "all_refused";
   return "no_partner_eligible";

@@ -168,7 +168,7 @@ async function claimLeads(
 ): Promise<readonly ClaimedLead[]> {
   const due = transaction
     .selectFrom("leads")
-    .select(["id", "fields", "introducerId", "state", "soldCount", "receivedAt", "holdEndsAt"])
+    .select(["id", "fields", "introducerId", "state", "soldCount", "receivedAt", "holdEndsAt", "byHand"])
     .where("campaignId", "=", campaignId)
     .where("dueAt", "<=", now);
   return (leadId === null ? due : due.where("id", "=", leadId))

@@ -28,6 +28,13 @@ import { leadCostSchema } from "../../src/prices/lead-cost.ts";
 import { acceptSale, agreeSale, priceNotes } from "../../src/prices/sale-terms.ts";
 import { projectRoot } from "../../src/project-root.ts";
 import {
+  mostReferralBytes,
+  mostReferredContacts,
+  mostReferredFields,
+  mostReferredNotes,
+  referralRefusalCodes,
+} from "../../src/referrals/protocol.ts";
+import {
   isOverridable,
   type ReturnRefusal,
   type ReturnRefusalCode,
@@ -352,7 +359,7 @@ function loggedMessages(): string[] {
       .filter((name) => name.endsWith(".ts"))
       .map((name) => path.join(folder, name)),
   );
-  const subjects = "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|request|routing|sweep";
+  const subjects = "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sweep";
   const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];
@@ -395,6 +402,21 @@ describe("docs/returns.md", () => {
     };
     const expected = Object.values(all).map((refusal) => [refusal.code, isOverridable(refusal) ? "yes" : "no"]);
     expect(readTable(page, "What is refused").map(([code, , override]) => [code, override])).toEqual(expected);
+  });
+});
+
+describe("docs/referral-protocol.md", () => {
+  const page = readPage("docs/referral-protocol.md");
+
+  test("lists every code with which a referral is refused, and its status", () => {
+    const expected = referralRefusalCodes.map((code) => [code, String(errors[code].status)]);
+    expect(readTable(page, "Refusals").map(([code, status]) => [code, status])).toEqual(expected);
+  });
+
+  test("tells the bounds as they are", () => {
+    for (const bound of [mostReferralBytes, mostReferredFields, mostReferredContacts, mostReferredNotes]) {
+      expect(page.text).toContain(String(bound));
+    }
   });
 });
 

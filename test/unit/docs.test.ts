@@ -16,7 +16,17 @@ import { partnerSchema } from "../../src/partners/partner.ts";
 import { scheduleSchema } from "../../src/partners/schedule.ts";
 import { priceSchema } from "../../src/prices/price.ts";
 import { projectRoot } from "../../src/project-root.ts";
+import { inboundSchema } from "../../src/referrals/inbound.ts";
+import {
+  linkAnswerSchema,
+  referralAnswerSchema,
+  referralRefusalSchema,
+  referralSchema,
+  statusCallbackSchema,
+} from "../../src/referrals/protocol.ts";
+import { statusBody } from "../../src/referrals/status-routes.ts";
 import { returnPolicySchema } from "../../src/returns/return-policy.ts";
+import { workflowSchema } from "../../src/workflows/workflow.ts";
 import { type Block, readPage, readPages } from "../helpers/documentation.ts";
 
 /** Holds the pages to the program: examples to its schemas, tables to its rules, links to its files. */
@@ -54,14 +64,22 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
   campaign: campaignSchema,
   email: emailSettingsSchema,
   filter: filterSchema,
+  inbound: inboundSchema,
   internet: internetSettingsSchema,
   limits: limitsSchema,
+  link: linkAnswerSchema,
   partner: partnerSchema,
   price: priceSchema,
+  referral: referralSchema,
+  referralanswer: referralAnswerSchema,
+  referralrefusal: referralRefusalSchema,
+  referralreport: statusBody,
+  referralstatus: statusCallbackSchema,
   resolve: resolutionSchema,
   returns: returnPolicySchema,
   rules: rulesSchema,
   schedule: scheduleSchema,
+  workflow: workflowSchema,
 };
 
 describe("an example in JSON", () => {

@@ -1,0 +1,90 @@
+import type { Database } from "../db/database.ts";
+
+/** A stage with the workflow that it belongs to. */
+export interface Stage {
+  readonly id: string;
+  readonly name: string;
+  readonly workflowId: string;
+  readonly workflowName: string;
+}
+
+const selectStages = (transaction: Database) =>
+  transaction
+    .selectFrom("stages as s")
+    .innerJoin("workflows as w", "w.id", "s.workflowId")
+    .select(["s.id", "s.name", "s.workflowId", "w.name as workflowName"]);
+
+/**
+ * A stage that something is about to be put in: it cannot be taken away before the transaction ends. Null where it is gone, or
+ * the organisation has none of that id.
+ */
+export async function keepStage(transaction: Database, id: string): Promise<Stage | null> {
+  const stage = await selectStages(transaction)
+    .where("s.id", "=", id)
+    .where("s.removedAt", "is", null)
+    .forShare("s")
+    .executeTakeFirst();
+  return stage ?? null;
+}
+
+/** Names of stages by their ids, gone ones too. */
+export async function readStages(
+  transaction: Database,
+  ids: readonly (string | null)[],
+): Promise<ReadonlyMap<string, Stage>> {
+  const named = [...new Set(ids.filter((id) => id !== null))];
+  if (named.length === 0) return new Map();
+  const rows = await selectStages(transaction).where("s.id", "in", named).execute();
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** What keeps a stage from being taken away. */
+export interface StageUse {
+  readonly stageId: string;
+  readonly stageName: string;
+  /** Leads stand in it: they have to be moved first. */
+  readonly hasLeads: boolean;
+  /** Names of links that are enabled and lead into it. */
+  readonly inbounds: readonly string[];
+}
+
+/** Who uses these stages, to be asked when they are locked: what is put in one meanwhile waits. */
+export async function readStageUses(
+  transaction: Database,
+  stages: readonly { readonly id: string; readonly name: string }[],
+): Promise<readonly StageUse[]> {
+  if (stages.length === 0) return [];
+  const ids = stages.map(({ id }) => id);
+  const [inbounds, leads] = await Promise.all([
+    transaction
+      .selectFrom("inbounds")
+      .select(["stageId", "name"])
+      .where("stageId", "in", ids)
+      .where("enabled", "=", true)
+      .where("deletedAt", "is", null)
+      .orderBy("id")
+      .execute(),
+    transaction
+      .selectFrom("stages as s")
+      .select("s.id")
+      .where("s.id", "in", ids)
+      .where((is) =>
+        is.exists(
+          is
+            .selectFrom("leads as l")
+            .select("l.id")
+            .whereRef("l.stageId", "=", "s.id")
+            .whereRef("l.organisationId", "=", "s.organisationId"),
+        ),
+      )
+      .execute(),
+  ]);
+  return stages
+    .map(({ id, name }) => ({
+      stageId: id,
+      stageName: name,
+      hasLeads: leads.some((row) => row.id === id),
+      inbounds: inbounds.filter((row) => row.stageId === id).map((row) => row.name),
+    }))
+    .filter(({ hasLeads, inbounds: links }) => hasLeads || links.length > 0);
+}
