@@ -117,6 +117,7 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     key,
     document: { partnerId: partner, comment: "for the trial", override: true },
   });
+  await fillWorkflow(attacker, report, key, shop.campaignId, lead);
   // Partners' days are those of London.
   const today = new Date().toLocaleDateString("sv-SE", { timeZone: "Europe/London" });
   await attacker.call(report, {
@@ -126,6 +127,45 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     document: { from: today, to: today },
   });
   return people.flatMap((one) => Object.values(one));
+}
+
+/** A workflow with an inbound, and a lead in its stage. */
+async function fillWorkflow(
+  attacker: Attacker,
+  report: Report,
+  key: string,
+  campaignId: string,
+  lead: string,
+): Promise<void> {
+  const ownerId = await addUser(attacker, report, key);
+  const workflow = await attacker.call(report, {
+    method: "POST",
+    path: "/v1/workflows",
+    key,
+    document: { name: "Sales", campaignId, ownerId, stages: [{ name: "New" }] },
+  });
+  const stageId = textAt(workflow.json, "stages.0.id");
+  const document = { name: "Sister firm", workflowId: textAt(workflow.json, "id"), stageId, form: {} };
+  await attacker.call(report, { method: "POST", path: "/v1/inbounds", key, document });
+  await attacker.call(report, { method: "PUT", path: `/v1/leads/${lead}/stage`, key, document: { stageId } });
+  await attacker.call(report, { method: "POST", path: `/v1/leads/${lead}/notes`, key, document: { text: "a note" } });
+}
+
+/** A user as if the invitation had been accepted. */
+async function addUser(attacker: Attacker, report: Report, key: string): Promise<string> {
+  const { json } = await attacker.call(report, { path: "/v1/organisation", key });
+  const client = new pg.Client({ connectionString: attacker.installation.databaseUrl });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ id: string }>(
+      `insert into users (id, organisation_id, email, name, role, created_at, updated_at)
+       values (gen_random_uuid(), $1, gen_random_uuid() || '@example.com', 'A member of staff', 'agent', now(), now()) returning id`,
+      [textAt(json, "id")],
+    );
+    return rows[0]?.id ?? "";
+  } finally {
+    await client.end();
+  }
 }
 
 /** What the stranger has of each kind, by the first part of the path and by the name that other things call it by. */

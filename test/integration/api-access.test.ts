@@ -9,6 +9,7 @@ import { call, createTestApi, type Method, type TestApi, type TestClient } from 
 import { addCampaign, addPartner, campaignDocument, jsonDelivery } from "../helpers/api-documents.ts";
 import { listOperations } from "../helpers/documented.ts";
 import { accountDocument } from "../helpers/payments.ts";
+import { addInbound, addUser, addWorkflow } from "../helpers/referrals.ts";
 
 /** Who may see what: over HTTP, and in PostgreSQL underneath. */
 
@@ -181,6 +182,8 @@ interface Things {
   readonly apiKeyId: string;
   readonly topUpId: string;
   readonly problemId: string;
+  readonly workflowId: string;
+  readonly inboundId: string;
 }
 
 /** One of each thing that an organisation can have. */
@@ -208,8 +211,18 @@ async function makeThings(client: TestClient): Promise<Things> {
     deliveryId,
     returnId: await addReturn(organisationId, { deliveryId, leadId, partnerId }),
     apiKeyId: await first("/v1/api-keys"),
+    ...(await makeWorkflow(client, campaignId)),
     ...(await makePayment(client, partnerId)),
   };
+}
+
+async function makeWorkflow(
+  client: TestClient,
+  campaignId: string,
+): Promise<Pick<Things, "workflowId" | "inboundId">> {
+  const ownerId = await addUser(server, client);
+  const workflow = await addWorkflow(client, { campaignId, ownerId });
+  return { workflowId: workflow.id, inboundId: (await addInbound(client, workflow)).id };
 }
 
 /** Of what was not sold: as there is no partner. */
@@ -292,6 +305,12 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/partners/{id}/top-ups": { amount: 5_000 },
   "POST /v1/top-ups/{id}/refunds": { reason: "theirs" },
   "POST /v1/payment-problems/{id}/resolve": {},
+  "PATCH /v1/workflows/{id}": { name: "Mine now" },
+  "PATCH /v1/inbounds/{id}": { name: "Mine now" },
+  "PUT /v1/leads/{id}/stage": { stageId: null },
+  "PUT /v1/leads/{id}/owner": { ownerId: null },
+  "POST /v1/leads/{id}/notes": { text: "theirs" },
+  "POST /v1/leads/{id}/referral-status": { status: "won" },
 };
 
 describe("what one organisation has", () => {
@@ -311,6 +330,8 @@ describe("what one organisation has", () => {
       "api-keys": things.apiKeyId,
       "top-ups": things.topUpId,
       "payment-problems": things.problemId,
+      workflows: things.workflowId,
+      inbounds: things.inboundId,
     };
     const kind = path.split("/")[2] ?? "";
     return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);
@@ -346,6 +367,7 @@ describe("what one organisation has", () => {
       ...lists.map(({ path }) => path),
       `/v1/leads?campaignId=${things.campaignId}`,
       `/v1/leads?partnerId=${things.partnerId}`,
+      `/v1/leads?stageId=${things.workflowId}`,
       `/v1/deliveries?leadId=${things.leadId}`,
       `/v1/deliveries?partnerId=${things.partnerId}`,
       `/v1/changes?objectId=${things.partnerId}`,

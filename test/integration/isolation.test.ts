@@ -119,6 +119,56 @@ describe("strangers stay out: row-level security", () => {
         .execute();
     });
     await seller.inOrganisation(async (transaction) => fillPayments(transaction, buyer.id, shared));
+    await seller.inOrganisation(async (transaction) => fillWorkflows(transaction, campaignId, shared));
+  }
+
+  async function fillWorkflows(
+    transaction: Database,
+    campaignId: string,
+    shared: { readonly organisationId: string; readonly createdAt: Date },
+  ): Promise<void> {
+    const { organisationId: own, createdAt: at } = shared;
+    const both = { ...shared, updatedAt: at };
+    const [ownerId, workflowId, stageId, inboundId, arrivalId] = [newId(), newId(), newId(), newId(), newId()];
+    const lead = await transaction.selectFrom("leads").select("id").executeTakeFirstOrThrow();
+    const user = { ...both, id: ownerId, email: "w@example.com", name: "W", role: "agent" as const, access: null };
+    const nothing = { partnerId: null, phone: null, passwordHash: null, totpSecret: null, totpConfirmedAt: null };
+    await transaction
+      .insertInto("users")
+      .values({ ...user, ...nothing, totpLastStep: null, disabledAt: null })
+      .execute();
+    const workflow = { ...both, id: workflowId, name: "Sales", campaignId, ownerId, alertSms: false };
+    await transaction.insertInto("workflows").values(workflow).execute();
+    const stage = { id: stageId, organisationId: own, workflowId, name: "New", position: 0 };
+    await transaction.insertInto("stages").values(stage).execute();
+    const note = { id: newId(), organisationId: own, leadId: lead.id, writtenAt: at, writtenBy: "test" };
+    await transaction
+      .insertInto("leadNotes")
+      .values({ ...note, text: "x", shareable: false })
+      .execute();
+    const inbound = { ...both, id: inboundId, name: "In", workflowId, stageId, enabled: true, reportsStatus: true };
+    const keys = { keyHash: Buffer.from("h"), keyEncrypted: "x", form: null, formToken: "t" };
+    await transaction
+      .insertInto("inbounds")
+      .values({ ...inbound, ...keys })
+      .execute();
+    const from = { referrer: "A", installation: "https://a.test" };
+    const times = { firstAt: at, lastAt: at, referralCount: 1 };
+    await transaction
+      .insertInto("inboundReferrers")
+      .values({ inboundId, organisationId: own, ...from, ...times })
+      .execute();
+    const referral = { referralId: newId(), contentHash: null, senderLeadId: "1", referredAt: at, referredBy: "B" };
+    const kept = { keptAside: "[]", statusUrl: null, statusKeyEncrypted: null, arrivedAt: at, connectionId: null };
+    await transaction
+      .insertInto("arrivals")
+      .values({ id: arrivalId, organisationId: own, leadId: lead.id, inboundId, ...from, ...referral, ...kept })
+      .execute();
+    const callback = { sequence: 1, status: "won" as const, reason: null, reportedAt: at, state: "due" as const };
+    await transaction
+      .insertInto("statusCallbacks")
+      .values({ id: newId(), organisationId: own, arrivalId, ...callback, dueAt: at })
+      .execute();
   }
 
   async function fillPayments(
