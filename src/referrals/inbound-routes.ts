@@ -27,8 +27,9 @@ const patchSchema = patchSchemaOf(inboundSchema).extend({ confirm: z.boolean().d
 
 /** The inbounds of an organisation: where referrals from others come in. */
 export function inboundRoutes(api: Api, context: Context): void {
+  createRoute(api, context);
   readRoutes(api, context);
-  storeRoutes(api, context);
+  changeRoute(api, context);
   keyRoutes(api, context);
 }
 
@@ -67,7 +68,7 @@ function readRoutes(api: Api, context: Context): void {
   );
 }
 
-function storeRoutes(api: Api, context: Context): void {
+function createRoute(api: Api, context: Context): void {
   api.post(
     "/inbounds",
     {
@@ -85,7 +86,9 @@ function storeRoutes(api: Api, context: Context): void {
       return answerStored(context, request, reply, result);
     },
   );
+}
 
+function changeRoute(api: Api, context: Context): void {
   api.patch(
     "/inbounds/:id",
     {

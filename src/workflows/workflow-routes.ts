@@ -24,8 +24,11 @@ const columns = ["id", "name", "campaignId", "ownerId", "alertSms", "createdAt",
 /** The workflows of an organisation and their stages. */
 export function workflowRoutes(api: Api, context: Context): void {
   createRoute(api, context);
+  readRoutes(api, context);
   changeRoute(api, context);
+}
 
+function readRoutes(api: Api, context: Context): void {
   api.get(
     "/workflows",
     {
