@@ -29,10 +29,7 @@ const ofEveryType = {
     .regex(/^[a-z][a-z0-9_]{0,62}$/, "must be lower-case letters, digits and underscores, such as contact")
     .optional()
     .meta({ description: "contact marks the fields of the main contact" }),
-  shareable: z
-    .boolean()
-    .optional()
-    .meta({ description: "goes along when a lead is referred to another organisation" }),
+  shareable: z.boolean().optional().meta({ description: "goes along when a lead is referred to another organisation" }),
 };
 
 const choiceSchema = z.string().trim().min(1, "must not be empty").max(200, "must be at most 200 characters");

@@ -76,7 +76,7 @@ interface ArrivalRow {
   senderLeadId: string;
   referredAt: Date;
   referredBy: string;
-  keptAside: ColumnType<string[], string>;
+  keptAside: ColumnType<string[], string, string>;
   statusUrl: string | null;
   statusKeyEncrypted: string | null;
   status: ColumnType<ReferralStatus | null, undefined, ReferralStatus>;

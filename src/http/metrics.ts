@@ -47,7 +47,9 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queueNames = [routeLeads, drainPartner, sendAlerts, sendReferralStatus, closeSales, checkPayments].map(({ name }) => name);
+const queueNames = [routeLeads, drainPartner, sendAlerts, sendReferralStatus, closeSales, checkPayments].map(
+  ({ name }) => name,
+);
 
 function measureQueues(context: Context, registry: Registry): void {
   new Gauge({

@@ -49,7 +49,8 @@ function tellMove({ from, to }: Detail): string {
 
 function tellArrival({ referrer, installation, referredBy, link, referralId, keptAside }: Detail): string {
   if (referrer === null) return "It was referred here by another organisation";
-  const aside = keptAside.length === 0 ? "" : `. Kept beside its fields, as it has no place here: ${keptAside.join(", ")}`;
+  const aside =
+    keptAside.length === 0 ? "" : `. Kept beside its fields, as it has no place here: ${keptAside.join(", ")}`;
   return `It was referred here by ${referredBy} of ${referrer} (${installation}) over ${link}, as referral ${referralId}${aside}`;
 }
 

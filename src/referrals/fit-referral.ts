@@ -18,9 +18,9 @@ export interface FittedLead {
  * is lost: a required field may be absent, and what does not fit is kept aside. Pure.
  */
 export function fitReferral(fields: readonly Field[], lead: Referral["lead"]): FittedLead {
-  const own = fit(fields, lead.fields, "");
+  const own = fitFields(fields, lead.fields, "");
   const contactFields = fields.filter(({ group }) => group === "contact");
-  const contacts = lead.contacts.map((contact, index) => fit(contactFields, contact, `contacts.${index}.`));
+  const contacts = lead.contacts.map((contact, index) => fitFields(contactFields, contact, `contacts.${index}.`));
   const aside = [own, ...contacts].flatMap((part) => part.aside);
   return {
     fields: own.values,
@@ -32,7 +32,7 @@ export function fitReferral(fields: readonly Field[], lead: Referral["lead"]): F
 
 type Aside = readonly [key: string, value: ReferredField["value"]];
 
-function fit(
+function fitFields(
   fields: readonly Field[],
   given: readonly ReferredField[],
   place: string,

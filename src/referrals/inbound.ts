@@ -8,7 +8,10 @@ const nameSchema = z.string().trim().min(1, "must not be empty").max(200, "must 
 /** As a browser names a site (RFC 6454), and fit to stand in a header. */
 const siteSchema = z
   .string()
-  .regex(/^https?:\/\/[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:\d{1,5})?$/, "must be a site, such as https://www.example.com");
+  .regex(
+    /^https?:\/\/[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:\d{1,5})?$/,
+    "must be a site, such as https://www.example.com",
+  );
 
 const formSchema = z.strictObject({
   title: nameSchema.nullable().default(null).meta({ description: "above the form; null: none" }),
@@ -29,7 +32,10 @@ export const inboundSchema = z.strictObject({
     .boolean()
     .default(true)
     .meta({ description: "whether referrers may be told what became of what they referred" }),
-  form: formSchema.nullable().default(null).meta({ description: "a form that other sites can show; null: there is none" }),
+  form: formSchema
+    .nullable()
+    .default(null)
+    .meta({ description: "a form that other sites can show; null: there is none" }),
 });
 export type InboundDocument = z.infer<typeof inboundSchema>;
 

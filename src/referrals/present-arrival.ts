@@ -13,12 +13,18 @@ export const arrivalAnswer = z
     arrivedAt: instantSchema,
     inboundId: z.uuid().nullable(),
     connectionId: z.uuid().nullable(),
-    keptAside: z.array(z.string()).meta({ description: "keys of fields that had no place here; their values are in `extra`" }),
+    keptAside: z
+      .array(z.string())
+      .meta({ description: "keys of fields that had no place here; their values are in `extra`" }),
     status: z.enum(referralStatuses).nullable().meta({ description: "what its sender was last told, or is to be" }),
     statusReason: z.string().nullable(),
     statusAt: instantSchema.nullable(),
     told: z
-      .object({ state: z.enum(["due", "sent", "failed"]), dueAt: instantSchema.nullable(), error: z.string().nullable() })
+      .object({
+        state: z.enum(["due", "sent", "failed"]),
+        dueAt: instantSchema.nullable(),
+        error: z.string().nullable(),
+      })
       .nullable()
       .meta({ description: "whether the sender has heard of the status" }),
   })

@@ -28,7 +28,11 @@ const referralIdSchema = z.uuid("must be an id (UUID)");
 export const referredFieldSchema = z.object({
   key: z.string().min(1, "must not be empty").max(100, "must be at most 100 characters"),
   label: z.string().max(200, "must be at most 200 characters"),
-  type: z.string().min(1).max(40).meta({ description: "text, email, phone, date, number, money, boolean, choice, postcode" }),
+  type: z
+    .string()
+    .min(1)
+    .max(40)
+    .meta({ description: "text, email, phone, date, number, money, boolean, choice, postcode" }),
   group: z.string().max(100).nullable().meta({ description: "contact marks the fields of the main contact" }),
   value: z.union([z.string().max(50_000, "must be at most 50000 characters"), z.number(), z.boolean(), z.null()]),
   currency: z.string().max(3).nullish().meta({ description: "of money" }),
@@ -127,7 +131,11 @@ export const referralRefusalSchema = z.object({
   code: z.string().max(100),
   title: z.string().max(500).optional(),
   detail: z.string().max(2000).optional(),
-  supported: z.array(z.int()).max(100).optional().meta({ description: "with referral_version: what the receiver speaks" }),
+  supported: z
+    .array(z.int())
+    .max(100)
+    .optional()
+    .meta({ description: "with referral_version: what the receiver speaks" }),
 });
 export type ReferralRefusal = z.infer<typeof referralRefusalSchema>;
 

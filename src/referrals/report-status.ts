@@ -79,6 +79,7 @@ const notReferred = "The lead was not referred by another organisation.";
 function whyNotTold(arrival: Awaited<ReturnType<typeof readReferrer>>): string | null {
   if (arrival === null) return notReferred;
   if (arrival.inboundId === null) return null;
-  if (arrival.reportsStatus !== true) return `The inbound ${arrival.inboundName} does not let its referrers hear of it.`;
+  if (arrival.reportsStatus !== true)
+    return `The inbound ${arrival.inboundName} does not let its referrers hear of it.`;
   return arrival.statusUrl === null ? `${arrival.referrer} did not say where to report it.` : null;
 }

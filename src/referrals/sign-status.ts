@@ -10,7 +10,10 @@ type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
  * The headers that sign a status callback, by Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA-256 over
  * `<webhook-id>.<webhook-timestamp>.<body>`. The key is the referral's `status.key`.
  */
-export function signStatus(key: string, message: { readonly id: string; readonly sentAt: Date; readonly body: string }) {
+export function signStatus(
+  key: string,
+  message: { readonly id: string; readonly sentAt: Date; readonly body: string },
+) {
   return signWebhook(key, message);
 }
 

@@ -10,7 +10,16 @@ const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
 /** After the first, second, … attempt: two and a half days in all, so that a system that is down for a day hears of it. */
-const retryDelaysMs = [minuteMs, 5 * minuteMs, 30 * minuteMs, 2 * hourMs, 6 * hourMs, 12 * hourMs, 18 * hourMs, 24 * hourMs];
+const retryDelaysMs = [
+  minuteMs,
+  5 * minuteMs,
+  30 * minuteMs,
+  2 * hourMs,
+  6 * hourMs,
+  12 * hourMs,
+  18 * hourMs,
+  24 * hourMs,
+];
 export const maximumStatusAttempts = retryDelaysMs.length + 1;
 
 /** A wait that is asked for is kept up to this. */

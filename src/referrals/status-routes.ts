@@ -20,7 +20,8 @@ export function referralStatusRoutes(api: Api, context: Context): void {
       schema: {
         tags: ["Referrals"],
         summary: "Tell whoever referred a lead here what became of it",
-        description: "They get it as a note and a state of the deal. Refused where they do not want to hear, or may not.",
+        description:
+          "They get it as a note and a state of the deal. Refused where they do not want to hear, or may not.",
         params: idParams,
         body: statusBody,
         response: { 204: z.undefined(), ...problems },

@@ -37,7 +37,15 @@ export async function createInbound(
     const formToken = randomBytes(15).toString("base64url");
     await transaction
       .insertInto("inbounds")
-      .values({ id, organisationId, ...toColumns(document), ...makeKey(context.vault), formToken, createdAt: at, updatedAt: at })
+      .values({
+        id,
+        organisationId,
+        ...toColumns(document),
+        ...makeKey(context.vault),
+        formToken,
+        createdAt: at,
+        updatedAt: at,
+      })
       .execute();
     await recordChange(transaction, change, { kind: "inbound", id }, null, document);
     return { kind: "stored", id };

@@ -113,11 +113,7 @@ async function referenceProblems(
 ): Promise<FieldError[]> {
   const [campaign, owner] = await Promise.all([
     transaction.selectFrom("campaigns").select("id").where("id", "=", campaignId).executeTakeFirst(),
-    transaction
-      .selectFrom("users")
-      .select(["partnerId", "disabledAt"])
-      .where("id", "=", ownerId)
-      .executeTakeFirst(),
+    transaction.selectFrom("users").select(["partnerId", "disabledAt"]).where("id", "=", ownerId).executeTakeFirst(),
   ]);
   const problems: FieldError[] = [];
   if (campaign === undefined) {

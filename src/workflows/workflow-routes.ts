@@ -15,7 +15,8 @@ const tags = ["Workflows"];
 
 const patchSchema = patchSchemaOf(workflowSchema).extend({
   confirm: z.boolean().default(false).meta({
-    description: "take stages away although links that are enabled lead into them: what comes over those is refused then",
+    description:
+      "take stages away although links that are enabled lead into them: what comes over those is refused then",
   }),
 });
 

@@ -6,7 +6,10 @@ import { instantSchema } from "../http/api.ts";
 const nameSchema = z.string().trim().min(1, "must not be empty").max(200, "must be at most 200 characters");
 
 const stageSchema = z.strictObject({
-  id: z.uuid("must be the id of a stage").optional().meta({ description: "of a stage that is there; without: a new one" }),
+  id: z
+    .uuid("must be the id of a stage")
+    .optional()
+    .meta({ description: "of a stage that is there; without: a new one" }),
   name: nameSchema,
 });
 
@@ -16,7 +19,8 @@ export const workflowSchema = z.strictObject({
     .uuid("must be the id of a campaign")
     .meta({ description: "whose fields the leads have that arrive in the workflow" }),
   ownerId: z.uuid("must be the id of a user").meta({
-    description: "owns what arrives, unless the sender's owner has a user of the same email here; is told of each by email",
+    description:
+      "owns what arrives, unless the sender's owner has a user of the same email here; is told of each by email",
   }),
   alertSms: z.boolean().default(false).meta({ description: "whether the owner is told by SMS too" }),
   stages: z

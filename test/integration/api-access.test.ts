@@ -216,10 +216,7 @@ async function makeThings(client: TestClient): Promise<Things> {
   };
 }
 
-async function makeWorkflow(
-  client: TestClient,
-  campaignId: string,
-): Promise<Pick<Things, "workflowId" | "inboundId">> {
+async function makeWorkflow(client: TestClient, campaignId: string): Promise<Pick<Things, "workflowId" | "inboundId">> {
   const ownerId = await addUser(server, client);
   const workflow = await addWorkflow(client, { campaignId, ownerId });
   return { workflowId: workflow.id, inboundId: (await addInbound(client, workflow)).id };

@@ -2,7 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { sql } from "kysely";
 import { call, createTestApi, type TestApi, type TestClient } from "../helpers/api.ts";
 import { addCampaign } from "../helpers/api-documents.ts";
-import { addInbound, addUser, addWorkflow, referralDocument, type TestInbound, type TestWorkflow } from "../helpers/referrals.ts";
+import {
+  addInbound,
+  addUser,
+  addWorkflow,
+  referralDocument,
+  type TestInbound,
+  type TestWorkflow,
+} from "../helpers/referrals.ts";
 
 /** Inbounds: the URL and key that are given to those who refer, and how they are taken away again. */
 
@@ -20,7 +27,13 @@ afterAll(async () => server.close());
 
 const check = async ({ path, key }: TestInbound, with_ = key) => call(server.api, with_, "GET", path);
 const refer = async (inbound: TestInbound, organisation: string) =>
-  call(server.api, inbound.key, "POST", inbound.path, referralDocument({ from: { organisation, installation: "https://x.test" } }));
+  call(
+    server.api,
+    inbound.key,
+    "POST",
+    inbound.path,
+    referralDocument({ from: { organisation, installation: "https://x.test" } }),
+  );
 
 describe("an inbound", () => {
   test("gives a URL and a key, both shown again when it is looked at, but not on lists", async () => {

@@ -81,7 +81,9 @@ describe("a status that is reported", () => {
     expect(isSignedStatus(`${key}x`, request.headers, request.body, now)).toBe(false);
     expect(isSignedStatus(key, request.headers, `${request.body} `, now)).toBe(false);
     expect(isSignedStatus(key, request.headers, request.body, new Date(now.getTime() + 301_000))).toBe(false);
-    expect(shown.body).toMatchObject({ arrival: { status: "won", statusReason: "Signed today", told: { state: "sent" } } });
+    expect(shown.body).toMatchObject({
+      arrival: { status: "won", statusReason: "Signed today", told: { state: "sent" } },
+    });
     expect(shown.value("timeline")).toContainEqual(
       expect.objectContaining({ text: "Brightwater Brokers is told that it is won: Signed today (API key test)." }),
     );
@@ -107,7 +109,9 @@ describe("a status that is reported", () => {
     const shown = await client.call("GET", `/v1/leads/${leadId}`);
     expect(shown.value("arrival.told")).toMatchObject({ state: "failed", error: "They answered 503." });
     expect(shown.value("timeline")).toContainEqual(
-      expect.objectContaining({ text: "Brightwater Brokers could not be told that it is accepted: They answered 503." }),
+      expect.objectContaining({
+        text: "Brightwater Brokers could not be told that it is accepted: They answered 503.",
+      }),
     );
   });
 
@@ -175,7 +179,11 @@ describe("a status that is reported", () => {
     expect(sender.seen.length).toBe(1);
     const other = await referred();
     await report(other, "won");
-    await server.owner.updateTable("statusCallbacks").set({ dueAt: new Date(now.getTime() + 60_000), attemptCount: 1 }).where("state", "=", "due").execute();
+    await server.owner
+      .updateTable("statusCallbacks")
+      .set({ dueAt: new Date(now.getTime() + 60_000), attemptCount: 1 })
+      .where("state", "=", "due")
+      .execute();
     await sendDue();
     expect(sender.seen.length).toBe(1);
     later(1);

@@ -8,7 +8,14 @@ import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { sweep } from "../../src/sweep.ts";
 import { call, createTestApi, type TestAnswer, type TestApi, type TestClient } from "../helpers/api.ts";
 import { addCampaign, addPartner, contactFields, jsonDelivery } from "../helpers/api-documents.ts";
-import { addInbound, addUser, addWorkflow, referralDocument, type TestInbound, type TestWorkflow } from "../helpers/referrals.ts";
+import {
+  addInbound,
+  addUser,
+  addWorkflow,
+  referralDocument,
+  type TestInbound,
+  type TestWorkflow,
+} from "../helpers/referrals.ts";
 
 /** A referral on its way in: over HTTP, into PostgreSQL. */
 
@@ -28,7 +35,10 @@ afterAll(async () => server.close());
 
 beforeEach(async () => {
   client = await server.createClient("Receivers");
-  const partnerId = await addPartner(client, { creditLimit: 100_000, internet: jsonDelivery({ url: "http://127.0.0.1:1/" }) });
+  const partnerId = await addPartner(client, {
+    creditLimit: 100_000,
+    internet: jsonDelivery({ url: "http://127.0.0.1:1/" }),
+  });
   campaign = await addCampaign(client, [partnerId], { fields: [...contactFields, money] });
   ownerId = await addUser(server, client, { name: "Olive Owner", email: "olive@example.com", phone: "+447700900321" });
   workflow = await addWorkflow(client, { campaignId: campaign.id, ownerId });
@@ -39,18 +49,32 @@ const send = async (referral: unknown, to = inbound): Promise<TestAnswer> =>
   call(server.api, to.key, "POST", to.path, referral);
 
 const sendRaw = async (payload: string | Buffer) =>
-  call(server.api, inbound.key, "POST", inbound.path, undefined, { payload, headers: { "content-type": "application/json" } });
+  call(server.api, inbound.key, "POST", inbound.path, undefined, {
+    payload,
+    headers: { "content-type": "application/json" },
+  });
 
 const arrived = async (referral: unknown): Promise<TestAnswer> =>
   client.call("GET", `/v1/leads/${(await send(referral)).text("receivedAs")}`);
 
 /** How many rows the organisation has in everything that an arrival writes. */
 async function countRows(): Promise<Readonly<Record<string, number>>> {
-  const tables = ["leads", "contacts", "lead_notes", "lead_events", "lead_keys", "arrivals", "alerts", "inbound_referrers"];
+  const tables = [
+    "leads",
+    "contacts",
+    "lead_notes",
+    "lead_events",
+    "lead_keys",
+    "arrivals",
+    "alerts",
+    "inbound_referrers",
+  ];
   const counts = await Promise.all(
     tables.map(async (table) => {
       const { rows } = await sql<{ count: number }>`
-        select count(*) as count from ${sql.table(table)} where organisation_id = ${client.organisationId}`.execute(server.owner);
+        select count(*) as count from ${sql.table(table)} where organisation_id = ${client.organisationId}`.execute(
+        server.owner,
+      );
       return [table, rows[0]?.count ?? 0] as const;
     }),
   );
@@ -79,7 +103,10 @@ describe("a referral", () => {
       contacts: [{ first_name: "Henry" }],
       stage: { id: workflow.stageIds[0], workflowName: "Sales", name: "New" },
       owner: { id: ownerId },
-      reason: { code: "in_workflow", text: "It stands in workflow Sales, stage New, and goes to a partner by hand only." },
+      reason: {
+        code: "in_workflow",
+        text: "It stands in workflow Sales, stage New, and goes to a partner by hand only.",
+      },
       notes: [{ text: "Prefers mornings.", writtenBy: "Dana Cole", writtenAt: "2026-11-19T17:00:00.000Z" }],
       arrival: {
         referralId: referral.referralId,
@@ -140,7 +167,10 @@ describe("a referral", () => {
   test("of the same id into two organisations is two", async () => {
     const other = await server.createClient("Others");
     const user = await addUser(server, other);
-    const theirs = await addInbound(other, await addWorkflow(other, { campaignId: (await addCampaign(other)).id, ownerId: user }));
+    const theirs = await addInbound(
+      other,
+      await addWorkflow(other, { campaignId: (await addCampaign(other)).id, ownerId: user }),
+    );
     const referral = referralDocument();
     const [here, there] = [await send(referral), await send(referral, theirs)];
     expect([here.status, there.status]).toEqual([201, 201]);
@@ -149,7 +179,9 @@ describe("a referral", () => {
 
   test("holds text that PostgreSQL cannot keep: it is cleaned", async () => {
     const [field] = referralDocument().lead.fields;
-    const lead = await arrived(referralDocument({}, { fields: [{ ...field, key: "first_name", value: "Gr\u0000ace\ud800" }] as never }));
+    const lead = await arrived(
+      referralDocument({}, { fields: [{ ...field, key: "first_name", value: "Gr\u0000ace\ud800" }] as never }),
+    );
     expect(lead.value("fields.first_name")).toBe("Grace\ufffd");
   });
 });
@@ -159,7 +191,9 @@ describe("the owner of what arrives", () => {
 
   test("is the user with the original owner's email, however it is written", async () => {
     await addUser(server, client, { name: "Paula Same", email: "Paula@Example.com" });
-    expect(await ownerOf(referralDocument({ owner: { name: "Paula", email: "paula@example.COM" } }))).toBe("Paula Same");
+    expect(await ownerOf(referralDocument({ owner: { name: "Paula", email: "paula@example.COM" } }))).toBe(
+      "Paula Same",
+    );
   });
 
   test.each([
@@ -180,12 +214,16 @@ describe("the owner of what arrives", () => {
       async () => {
         const id = await addUser(server, client, { email: "paula@example.com" });
         const partnerId = await addPartner(client);
-        await sql`update users set partner_id = ${partnerId}, role = null, access = '{"level": "leads"}' where id = ${id}`.execute(server.owner);
+        await sql`update users set partner_id = ${partnerId}, role = null, access = '{"level": "leads"}' where id = ${id}`.execute(
+          server.owner,
+        );
       },
     ],
   ])("is the workflow's where %s", async (_, prepare) => {
     await prepare();
-    expect(await ownerOf(referralDocument({ owner: { name: "Paula", email: "paula@example.com" } }))).toBe("Olive Owner");
+    expect(await ownerOf(referralDocument({ owner: { name: "Paula", email: "paula@example.com" } }))).toBe(
+      "Olive Owner",
+    );
   });
 
   test("is the workflow's where the sender names none", async () => {
@@ -194,7 +232,14 @@ describe("the owner of what arrives", () => {
 });
 
 describe("fields of what arrives", () => {
-  const field = (key: string, value: unknown, more: object = {}) => ({ key, label: key, type: "text", group: null, value, ...more });
+  const field = (key: string, value: unknown, more: object = {}) => ({
+    key,
+    label: key,
+    type: "text",
+    group: null,
+    value,
+    ...more,
+  });
 
   test.each([
     ["that the campaign does not know", field("colour", "green"), "colour", "green"],
@@ -210,12 +255,16 @@ describe("fields of what arrives", () => {
   });
 
   test("of contacts that do not fit are kept aside under their place", async () => {
-    const answer = await send(referralDocument({}, { contacts: [[field("first_name", "Henry"), field("shoe_size", 44)]] as never }));
+    const answer = await send(
+      referralDocument({}, { contacts: [[field("first_name", "Henry"), field("shoe_size", 44)]] as never }),
+    );
     expect(answer.value("keptAside")).toEqual(["favourite_colour", "contacts.0.shoe_size"]);
   });
 
   test("are read as intake reads them, money from its text", async () => {
-    const lead = await arrived(referralDocument({}, { fields: [field("budget", "1250.00", { type: "money", currency: "GBP" })] as never }));
+    const lead = await arrived(
+      referralDocument({}, { fields: [field("budget", "1250.00", { type: "money", currency: "GBP" })] as never }),
+    );
     expect(lead.value("fields.budget")).toBe(125_000);
   });
 
@@ -241,10 +290,15 @@ describe("what arrived", () => {
 
   test("goes to a partner by hand, and when that refuses to no other by itself", async () => {
     const leadId = (await send(referralDocument())).text("receivedAs");
-    const partnerId = await addPartner(client, { creditLimit: 100_000, internet: jsonDelivery({ url: "http://127.0.0.1:1/" }) });
+    const partnerId = await addPartner(client, {
+      creditLimit: 100_000,
+      internet: jsonDelivery({ url: "http://127.0.0.1:1/" }),
+    });
     expect((await client.call("POST", `/v1/leads/${leadId}/refer`, { partnerId })).status).toBeLessThan(300);
     // As when its partner refused it.
-    await sql`update deliveries set state = 'rejected', reserved_at = null, due_at = null where lead_id = ${leadId}`.execute(server.owner);
+    await sql`update deliveries set state = 'rejected', reserved_at = null, due_at = null where lead_id = ${leadId}`.execute(
+      server.owner,
+    );
     await sql`update leads set due_at = now() where id = ${leadId}`.execute(server.owner);
     await routeDueLeads(server.context, client.organisationId, campaign.id);
     const lead = await client.call("GET", `/v1/leads/${leadId}`);
@@ -263,8 +317,14 @@ describe("what arrived", () => {
 
   test("is told to the workflow's owner by email, and by SMS where that is set", async () => {
     await send(referralDocument());
-    const alerts = async () => (await client.call("GET", "/v1/alerts?kind=referral_arrived")).value("data") as { channel: string; recipient: string }[];
-    expect((await alerts()).map(({ channel, recipient }) => [channel, recipient])).toEqual([["email", "olive@example.com"]]);
+    const alerts = async () =>
+      (await client.call("GET", "/v1/alerts?kind=referral_arrived")).value("data") as {
+        channel: string;
+        recipient: string;
+      }[];
+    expect((await alerts()).map(({ channel, recipient }) => [channel, recipient])).toEqual([
+      ["email", "olive@example.com"],
+    ]);
     await client.call("PATCH", `/v1/workflows/${workflow.id}`, { alertSms: true });
     await send(referralDocument());
     expect((await alerts()).map(({ channel, recipient }) => [channel, recipient]).sort()).toEqual([
@@ -278,7 +338,9 @@ describe("what arrived", () => {
     await client.call("PATCH", "/v1/organisation", { staffEmail: "staff@example.com" });
     await sql`update users set disabled_at = now() where id = ${ownerId}`.execute(server.owner);
     await send(referralDocument());
-    expect((await client.call("GET", "/v1/alerts?kind=referral_arrived")).value("data.0.recipient")).toBe("staff@example.com");
+    expect((await client.call("GET", "/v1/alerts?kind=referral_arrived")).value("data.0.recipient")).toBe(
+      "staff@example.com",
+    );
   });
 });
 
@@ -326,9 +388,12 @@ describe("a refusal leaves nothing half-made", () => {
     expect(await countRows()).toEqual(before);
   });
 
-  test.each(["", "{", "[1,2", "\u0000", Buffer.from([0x7b, 0xff, 0xfe])])("where the body is no JSON: %j", async (payload) => {
-    await refused(sendRaw(payload), 400, "malformed_body");
-  });
+  test.each(["", "{", "[1,2", "\u0000", Buffer.from([0x7b, 0xff, 0xfe])])(
+    "where the body is no JSON: %j",
+    async (payload) => {
+      await refused(sendRaw(payload), 400, "malformed_body");
+    },
+  );
 
   test.each([
     ["no version", { version: undefined }, "version"],
@@ -347,11 +412,17 @@ describe("a refusal leaves nothing half-made", () => {
   test("where the Idempotency-Key is not the referral's id", async () => {
     const headers = { "idempotency-key": newId() };
     const answer = await call(server.api, inbound.key, "POST", inbound.path, referralDocument(), { headers });
-    expect(answer.body).toMatchObject({ status: 422, code: "invalid_referral", fields: [{ field: "Idempotency-Key" }] });
+    expect(answer.body).toMatchObject({
+      status: 422,
+      code: "invalid_referral",
+      fields: [{ field: "Idempotency-Key" }],
+    });
   });
 
   test("where something goes wrong on the way into the database", async () => {
-    await sql`alter table arrivals add constraint broken check (referrer <> 'Broken Ltd') not valid`.execute(server.owner);
+    await sql`alter table arrivals add constraint broken check (referrer <> 'Broken Ltd') not valid`.execute(
+      server.owner,
+    );
     try {
       const before = await countRows();
       const referral = referralDocument({ from: { organisation: "Broken Ltd", installation: "https://x.test" } });
@@ -385,7 +456,12 @@ test("a later version may say more than this one knows", async () => {
 
 test("a connection brings a referral in without HTTP, into the stage that its receiver chose", async () => {
   const connectionId = newId();
-  const via = { kind: "connection", connectionId, name: "the connection with Brightwater", stageId: workflow.stageIds[1] ?? "" } as const;
+  const via = {
+    kind: "connection",
+    connectionId,
+    name: "the connection with Brightwater",
+    stageId: workflow.stageIds[1] ?? "",
+  } as const;
   const arrival = { organisationId: client.organisationId, via, referral: referralDocument() };
   const result = await receiveReferral(server.context, arrival);
   if (result.kind !== "received") throw new Error(result.reason);

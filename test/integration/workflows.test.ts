@@ -117,7 +117,11 @@ describe("a stage", () => {
     const stages = [{ id: stageIds[0], name: "New" }];
     for (const confirm of [false, true]) {
       const refused = await client.call("PATCH", `/v1/workflows/${id}`, { stages, confirm });
-      expect(refused.body).toMatchObject({ status: 409, code: "stage_in_use", detail: expect.stringContaining("Working") });
+      expect(refused.body).toMatchObject({
+        status: 409,
+        code: "stage_in_use",
+        detail: expect.stringContaining("Working"),
+      });
     }
     await client.call("PUT", `/v1/leads/${lead}/stage`, { stageId: stageIds[0] });
     expect((await client.call("PATCH", `/v1/workflows/${id}`, { stages })).status).toBe(200);
@@ -203,7 +207,11 @@ describe("a lead", () => {
     await client.call("PUT", `/v1/leads/${lead}/owner`, { ownerId });
     await client.call("PUT", `/v1/leads/${lead}/stage`, { stageId: null });
     await client.call("PUT", `/v1/leads/${lead}/owner`, { ownerId: null });
-    expect((await client.call("GET", `/v1/leads/${lead}`)).body).toMatchObject({ stage: null, owner: null, ownerId: null });
+    expect((await client.call("GET", `/v1/leads/${lead}`)).body).toMatchObject({
+      stage: null,
+      owner: null,
+      ownerId: null,
+    });
   });
 
   test("is found by its stage and by its owner, through an index", async () => {

@@ -359,7 +359,8 @@ function loggedMessages(): string[] {
       .filter((name) => name.endsWith(".ts"))
       .map((name) => path.join(folder, name)),
   );
-  const subjects = "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sweep";
+  const subjects =
+    "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sweep";
   const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];

@@ -28,7 +28,12 @@ const field = (key: string, value: ReferredField["value"], currency?: string): R
 
 describe("a lead of another organisation", () => {
   test("has every field of the campaign, regular, and what does not fit aside", () => {
-    const given = [field("name", " Grace "), field("phone", "07700 900123"), field("budget", "10.00"), field("rooms", 0)];
+    const given = [
+      field("name", " Grace "),
+      field("phone", "07700 900123"),
+      field("budget", "10.00"),
+      field("rooms", 0),
+    ];
     expect(fitReferral(fields, lead([...given, field("colour", true)]))).toEqual({
       fields: { name: "Grace", phone: "+447700900123", budget: 1000, rooms: null },
       contacts: [],
@@ -56,7 +61,10 @@ describe("a lead of another organisation", () => {
 
   test("loses nothing, whatever it holds: each value is in a field or aside", () => {
     const value = fc.oneof(fc.string(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean());
-    const key = fc.oneof(fc.constantFrom("name", "phone", "budget", "rooms", "__proto__", "constructor"), fc.string({ minLength: 1 }));
+    const key = fc.oneof(
+      fc.constantFrom("name", "phone", "budget", "rooms", "__proto__", "constructor"),
+      fc.string({ minLength: 1 }),
+    );
     const given = fc.uniqueArray(fc.record({ key, value }), { selector: (one) => one.key, maxLength: 8 });
     fc.assert(
       fc.property(given, (some) => {
