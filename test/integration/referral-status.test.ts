@@ -197,7 +197,7 @@ describe("a status that is reported", () => {
     const woken = async () => {
       const names: string[] = [];
       const wake = (job: { readonly name: string }) => void names.push(job.name);
-      await sweep({ ...server.context, waker: { wake, settled: async () => undefined } });
+      await sweep({ ...server.context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
       return names.includes("send-referral-status");
     };
     await report(leadId, "accepted");

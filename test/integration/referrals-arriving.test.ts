@@ -281,7 +281,7 @@ describe("what arrived", () => {
     const leadId = (await send(referralDocument())).text("receivedAs");
     const woken: string[] = [];
     const wake = (job: { readonly name: string }) => void woken.push(job.name);
-    await sweep({ ...server.context, waker: { wake, settled: async () => undefined } });
+    await sweep({ ...server.context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
     expect(woken).not.toContain("route-leads");
     await routeDueLeads(server.context, client.organisationId, campaign.id);
     expect((await client.call("GET", `/v1/leads/${leadId}`)).body).toMatchObject({ state: "received", deliveries: [] });
