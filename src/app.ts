@@ -29,6 +29,7 @@ import { reversalRoutes } from "./leads/reversal-routes.ts";
 import { workRoutes } from "./leads/work-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { payoutRoutes } from "./ledger/payout-routes.ts";
+import { apiKeyRoutes } from "./organisations/api-key-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
 import { trialRoutes } from "./partners/trial-routes.ts";
@@ -36,6 +37,12 @@ import { wsdlRoutes } from "./partners/wsdl-routes.ts";
 import { paymentSettingRoutes } from "./payments/payment-setting-routes.ts";
 import { payPalRoutes } from "./payments/paypal-routes.ts";
 import { topUpRoutes } from "./payments/top-up-routes.ts";
+import { createGuesses } from "./people/guesses.ts";
+import { pageRoutes } from "./people/page-routes.ts";
+import { sessionRoutes } from "./people/session-routes.ts";
+import { signInRoutes } from "./people/sign-in-routes.ts";
+import { totpRoutes } from "./people/totp-routes.ts";
+import { userRoutes } from "./people/user-routes.ts";
 import { formRoutes } from "./referrals/form-routes.ts";
 import { inboundRoutes } from "./referrals/inbound-routes.ts";
 import { referralRoutes } from "./referrals/referral-routes.ts";
@@ -89,18 +96,27 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
-  for (const routes of [guardedRoutes, intakeRoutes, smsStatusRoutes, payPalRoutes, referralRoutes, formRoutes]) {
+  const guesses = createGuesses(context);
+  const signIn = (v1: Api) => signInRoutes(v1, context, guesses);
+  const open = [signIn, intakeRoutes, smsStatusRoutes, payPalRoutes, referralRoutes, formRoutes];
+  for (const routes of [guardedRoutes, ...open]) {
     const scope: FastifyPluginAsync = async (v1) => routes(v1, context);
     await api.register(scope, { prefix: "/v1" });
   }
+  const pages: FastifyPluginAsync = async (scope) => pageRoutes(scope, context, guesses);
+  await api.register(pages);
   refuseTheRest();
   return api;
 }
 
-/** Everything that takes an API key. */
+/** Everything that takes an API key or a session. */
 function guardedRoutes(v1: Api, context: Context): void {
   authenticate(v1, context);
   organisationRoutes(v1, context);
+  apiKeyRoutes(v1, context);
+  userRoutes(v1, context);
+  sessionRoutes(v1, context);
+  totpRoutes(v1, context);
   partnerRoutes(v1, context);
   trialRoutes(v1, context);
   wsdlRoutes(v1, context);

@@ -5,6 +5,7 @@ import { closeOutbound } from "./channels/close-outbound.ts";
 import { explainCommand, importCommand, sendLeadCommand } from "./commands/lead-commands.ts";
 import { verifyLedgerCommand } from "./commands/ledger-commands.ts";
 import { createOrganisationCommand } from "./commands/organisation-commands.ts";
+import { inviteUserCommand } from "./commands/user-commands.ts";
 import type { CommandResult } from "./commands/with-installation.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type Context, checkSecret, closeContext, openContext } from "./context.ts";
@@ -21,8 +22,10 @@ const usage = `handoff <command>
   import FILE --campaign ID               takes in the leads of a CSV file
   lead send --campaign ID --field K=V ... takes in one lead
   explain --campaign ID --field K=V ...   who would get such a lead now, and why not the others
-  organisation create --name NAME         one more organisation, with an API key
-                [--time-zone Z] [--currency C]
+  organisation create --name NAME         one more organisation, with an API key, and with an owner where
+                [--time-zone Z] [--currency C]  --owner-email EMAIL is given, who is invited
+  user invite --email EMAIL --role ROLE   invites a user: an owner, admin, agent or viewer. Without a mail server
+                [--name NAME]             it prints the link instead. Again for who has no password yet: another link
   ledger verify [--organisation ID]       proves that the books are right, on a database in use
 
 Settings come from the environment; docs/operations.md lists them.`;
@@ -38,6 +41,9 @@ const commandOptions = {
   field: { type: "string", multiple: true },
   name: { type: "string" },
   "time-zone": { type: "string" },
+  "owner-email": { type: "string" },
+  email: { type: "string" },
+  role: { type: "string" },
   currency: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -90,6 +96,9 @@ async function main(words: readonly string[]): Promise<number> {
     case "organisation":
       if (second !== "create") break;
       return report(await createOrganisationCommand(config, values, print));
+    case "user":
+      if (second !== "invite") break;
+      return report(await inviteUserCommand(config, values, print));
     case "ledger":
       if (second !== "verify") break;
       return report(await verifyLedgerCommand(config, values, print));

@@ -70,6 +70,7 @@ const environmentSchema = z
     INTAKE_RATE_PER_MINUTE: integer(0, 1_000_000).default(6000),
     WRONG_KEYS_PER_MINUTE: integer(0, 1_000_000).default(60),
     SESSION_IDLE_HOURS: integer(1, 720).default(12),
+    SESSION_DAYS: integer(1, 365).default(30),
     TRUSTED_PROXIES: networkList.default([]),
     LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
     SMTP_HOST: z.string().min(1).optional(),
@@ -133,6 +134,7 @@ function toConfig(values: z.infer<typeof environmentSchema>) {
     intakeRatePerMinute: values.INTAKE_RATE_PER_MINUTE,
     wrongKeysPerMinute: values.WRONG_KEYS_PER_MINUTE,
     sessionIdleHours: values.SESSION_IDLE_HOURS,
+    sessionDays: values.SESSION_DAYS,
     trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
     smtp:

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { type DemoReceivers, startDemoReceivers } from "../demo/receivers.ts";
 import { sampleLeadsFile, seedDemo } from "../demo/seed-demo.ts";
 import { connectDemoPayPal } from "../demo/seed-demo-payments.ts";
+import { type DemoOwner, seedDemoOwner } from "../demo/seed-demo-people.ts";
 import { demoAccount } from "../demo/sms-catcher.ts";
 import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
@@ -56,8 +57,10 @@ export async function start(config: Config, print: (line: string) => void): Prom
     opened.push(server.close);
     startWorkers(context);
     if (demo !== null) await connectDemoPayPal(context, organisation.id, demo.payPal);
-    if (demo !== null && organisation.isNew) await runDemo(context, organisation, demo, print);
-    await printReady(context, organisation, server.port, demo, print);
+    const isFirst = demo !== null && organisation.isNew;
+    if (isFirst) await runDemo(context, organisation, demo, print);
+    const owner = isFirst ? await seedDemoOwner(context, organisation.id) : null;
+    await printReady(context, organisation, server.port, { receivers: demo, owner }, print);
     return { port: server.port, stop };
   } catch (error) {
     await stop();
@@ -160,15 +163,17 @@ async function printReady(
   context: Context,
   organisation: FirstOrganisation,
   port: number,
-  demo: DemoReceivers | null,
+  demo: { readonly receivers: DemoReceivers | null; readonly owner: DemoOwner | null },
   print: (line: string) => void,
 ): Promise<void> {
   const base = `http://localhost:${port}`;
   print(`Handoff is ready at ${base}`);
   print(`API key:    ${organisation.apiKey}`);
+  if (demo.owner !== null) print(`Sign in as: ${demo.owner.email} ${demo.owner.password} (shown this once)`);
   print(`API docs:   ${base}/docs`);
   print(`Log:        ${join(context.config.dataDirectory, "handoff.log")}`);
-  if (demo !== null) print(`Demo inbox: ${demo.partners.url} (what the partners got)`);
+  const { receivers } = demo;
+  if (receivers !== null) print(`Demo inbox: ${receivers.partners.url} (what the partners got)`);
   const intakeKey = await readFirstIntakeKey(context, organisation.id);
   if (intakeKey === null) return;
   print("Send one more lead:");

@@ -7,6 +7,8 @@ export interface Operation {
   readonly method: string;
   readonly path: string;
   readonly isPublic: boolean;
+  /** What the caller must be allowed to do; null where it is open to all. */
+  readonly permission: string | null;
   readonly parameters: readonly Parameter[];
   readonly body: unknown;
   readonly hasBody: boolean;
@@ -34,6 +36,7 @@ export async function readDocument(attacker: Attacker, report: Report): Promise<
         method: method.toUpperCase(),
         path,
         isPublic: Array.isArray(security) && security.length === 0,
+        permission: textOrNull(valueAt(operation, "x-permission")),
         parameters: listOf(valueAt(operation, "parameters")).map((parameter) => ({
           name: String(valueAt(parameter, "name")),
           place: String(valueAt(parameter, "in")),
@@ -46,6 +49,10 @@ export async function readDocument(attacker: Attacker, report: Report): Promise<
   );
   if (operations.length === 0) throw new Error("The OpenAPI document names no routes.");
   return { operations, schemas: valueAt(json, "components.schemas") };
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
 }
 
 export function entriesOf(value: unknown): [string, unknown][] {

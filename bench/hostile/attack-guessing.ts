@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
+import { guessPeople } from "./guess-people.ts";
 import { send, textAt, valueAt } from "./http.ts";
 import type { Report } from "./record.ts";
 
@@ -139,6 +140,7 @@ export async function attackByGuessing(attacker: Attacker): Promise<void> {
   await compareTimes(attacker, campaign.intakeKey);
   await attackLimit(attacker, campaign.intakeKey);
   await attackWrongKeyLimit(attacker);
+  await guessPeople(attacker);
 }
 
 /** Whether the time of an answer tells a known key from an unknown one. Told, not judged: a machine has other things to do. */

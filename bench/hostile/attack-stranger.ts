@@ -100,6 +100,13 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     document: { name: "another" },
     shows: /intake key/,
   });
+  const colleague = person();
+  await attacker.call(report, {
+    method: "POST",
+    path: "/v1/users",
+    key,
+    document: { email: colleague.email, name: colleague.last_name, role: "viewer" },
+  });
   const people = [person(), person(), person()];
   let lead = "";
   for (const document of people) {
@@ -126,7 +133,7 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     key,
     document: { from: today, to: today },
   });
-  return people.flatMap((one) => Object.values(one));
+  return [...people, colleague].flatMap((one) => Object.values(one));
 }
 
 /** A workflow with an inbound, and a lead in its stage. */

@@ -47,6 +47,9 @@ export const alertKinds = [
   "low_funds",
   "out_of_funds",
   "funds_summary",
+  // These two bring a link to set a password: src/people/token-alert.ts.
+  "invitation",
+  "password_reset",
 ] as const;
 export type AlertKind = (typeof alertKinds)[number];
 

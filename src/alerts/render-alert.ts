@@ -8,6 +8,7 @@ import { type PlaceName, renderTemplate } from "../channels/templates.ts";
 import type { Context } from "../context.ts";
 import { requireInvoice } from "../invoices/invoice.ts";
 import { openDeliverySettings } from "../partners/delivery-settings.ts";
+import { linkOf } from "../people/links.ts";
 import { projectRoot } from "../project-root.ts";
 import type { ClaimedAlert } from "./claim-alerts.ts";
 import { fitSms, type SmsText } from "./fit-sms.ts";
@@ -46,7 +47,7 @@ export async function renderAlertMail(
 ): Promise<RenderedAlert<AlertMail>> {
   if (alert.kind === "lead_copy") return renderLeadCopy(context, alert);
   const name = `email/alert-${fileName(alert)}`;
-  const rendered = await renderFiles(context.config.dataDirectory, alert, {
+  const rendered = await renderFiles(context.config.dataDirectory, withLink(context, alert), {
     subject: [`${name}.subject.liquid`, "line"],
     text: [`${name}.text.liquid`, "text"],
     html: [`${name}.html.liquid`, "html"],
@@ -54,6 +55,14 @@ export async function renderAlertMail(
   if (!rendered.ok) return rendered;
   const attachments = alert.kind === "invoice" ? [await attachInvoice(context, organisationId, alert)] : [];
   return { ok: true, content: { to: [alert.recipient], ...rendered.content, headers: [], attachments } };
+}
+
+/** An alert that brings a link to set a password has the end of it encrypted: what is stored opens nothing. */
+function withLink({ config, vault }: Context, alert: ClaimedAlert): ClaimedAlert {
+  if (alert.kind !== "invitation" && alert.kind !== "password_reset") return alert;
+  const { token, ...detail } = alert.detail;
+  if (typeof token !== "string") throw new Error("The link of this alert was taken out before it was sent.");
+  return { ...alert, detail: { ...detail, link: linkOf(config.publicUrl, alert.kind, vault.decrypt(token)) } };
 }
 
 async function attachInvoice(context: Context, organisationId: string, alert: ClaimedAlert) {

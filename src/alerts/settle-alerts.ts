@@ -34,7 +34,9 @@ export async function settleAlerts(
     const { rows: changed } = await sql<SentSms & { state: string; channel: string }>`
       update alerts a
       set state = g.state, due_at = g.due_at, error = g.error, finished_at = g.finished_at,
-          provider_id = coalesce(g.provider_id, a.provider_id), segments = coalesce(g.segments, a.segments)
+          provider_id = coalesce(g.provider_id, a.provider_id), segments = coalesce(g.segments, a.segments),
+          -- What opens something is kept no longer than it is needed.
+          detail = case when g.state = 'due' then a.detail else a.detail - 'token' end
       from ${recordSet(
         rows,
         `

@@ -51,6 +51,10 @@ function refuseRequest(error: FastifyError, request: FastifyRequest, reply: Fast
   if (error instanceof RateExceeded) {
     return sendProblem(reply, "rate_limited", { detail: `Try again in ${error.retryAfterSeconds} s.` });
   }
+  if (error instanceof Overloaded) {
+    reply.header("retry-after", String(retryAfterSeconds));
+    return sendProblem(reply, "unavailable", { detail: error.message });
+  }
   // What serves the files of the documentation, when a path leads out of them.
   if (error.statusCode === 403 || error.statusCode === 404) {
     return sendProblem(reply, "route_not_found", { detail: "Nothing is served at this path; see /docs." });
@@ -70,6 +74,9 @@ export class RateExceeded extends Error {
     this.retryAfterSeconds = retryAfterSeconds;
   }
 }
+
+/** Thrown where so much waits to be done that no more is taken on; the message says what, and is shown. */
+export class Overloaded extends Error {}
 
 const retryAfterSeconds = 5;
 

@@ -1,12 +1,13 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { sql } from "kysely";
-import { z } from "zod";
 import type { Context } from "../context.ts";
 import { inOrganisation } from "../db/database.ts";
 import { equalDigests, sha256 } from "../encrypt.ts";
+import { readScopes } from "../organisations/api-keys.ts";
 import { findSession, sessionCookie } from "../people/find-session.ts";
 import { allStaffPermissions, type Permission } from "../people/permissions.ts";
 import type { Api } from "./api.ts";
+import { readCookie } from "./cookies.ts";
 import { createWrongKeyLimit } from "./limit-wrong-keys.ts";
 import { sendProblem } from "./send-problem.ts";
 
@@ -112,13 +113,11 @@ interface Credential {
   readonly secret: string;
 }
 
-const cookiePattern = new RegExp(`(?:^|;) *${sessionCookie}=([\\w-]{20,100}) *(?:;|$)`);
-
 /** A key goes before a cookie: a browser adds its cookie unasked. */
 function credentialOf({ headers }: FastifyRequest): Credential | null {
   if (headers.authorization !== undefined) return { kind: "key", secret: readBearer(headers.authorization) };
-  const token = cookiePattern.exec(headers.cookie ?? "")?.[1];
-  return token === undefined ? null : { kind: "session", secret: token };
+  const token = readCookie(headers.cookie, sessionCookie);
+  return token === null ? null : { kind: "session", secret: token };
 }
 
 function readBearer(header: string): string {
@@ -166,12 +165,9 @@ async function findKey(context: Context, digest: Buffer): Promise<Caller | null>
     userId: null,
     sessionId: null,
     partnerId: null,
-    permissions: new Set(row.scopes === null ? allStaffPermissions : keptScopes.parse(row.scopes)),
+    permissions: new Set(readScopes(row.scopes) ?? allStaffPermissions),
   };
 }
-
-/** A permission that went with an older version gives nothing. */
-const keptScopes = z.array(z.string()).transform((names) => allStaffPermissions.filter((name) => names.includes(name)));
 
 async function findSignedIn(context: Context, digest: Buffer): Promise<Caller | null> {
   const user = await findSession(context, digest);

@@ -3,6 +3,7 @@ import swaggerUi from "@fastify/swagger-ui";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { filterSchema } from "../campaigns/filter.ts";
+import { sessionCookie } from "../people/find-session.ts";
 import type { Api } from "./api.ts";
 
 const description = `Leads come in, the right partner gets each one, and every decision is explained.
@@ -21,8 +22,13 @@ export async function documentApi(api: Api): Promise<void> {
       info: { title: "Handoff", description, version: "1" },
       // Wherever the document was read from.
       servers: [{ url: "/" }],
-      components: { securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "An API key" } } },
-      security: [{ apiKey: [] }],
+      components: {
+        securitySchemes: {
+          apiKey: { type: "http", scheme: "bearer", description: "An API key" },
+          session: { type: "apiKey", in: "cookie", name: sessionCookie, description: "Who is signed in" },
+        },
+      },
+      security: [{ apiKey: [] }, { session: [] }],
     },
     transform: jsonSchemaTransform,
     transformObject: (document) => tidyDocument(jsonSchemaTransformObject(document)),

@@ -79,8 +79,8 @@ function codeOf(issue: Issue): string {
   }
 }
 
-/** Delivery settings hold secrets: what was given there is not repeated. */
-const notRepeated = /^(internet|auth|headers)$/;
+/** Delivery settings hold secrets, and so do passwords and what stands for them: what was given there is not repeated. */
+const notRepeated = /^(internet|auth|headers|password|newPassword|code|token)$/;
 const longestRepeated = 100;
 
 function wasGiven(issue: Issue, path: readonly PropertyKey[]): string {

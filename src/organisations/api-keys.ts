@@ -2,12 +2,15 @@ import { randomBytes } from "node:crypto";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
 import { sha256 } from "../encrypt.ts";
+import { allStaffPermissions, type StaffPermission } from "../people/permissions.ts";
 import { type Change, recordChange } from "./record-change.ts";
 
 export interface NewApiKey {
   readonly name: string;
   /** null: until it is revoked. */
   readonly expiresAt: Date | null;
+  /** What it may do; null: all that staff may, but for what only an owner may. */
+  readonly scopes?: readonly StaffPermission[] | null | undefined;
   /** The key itself, where the operator chose it; else one is made. At least 20 characters. */
   readonly key?: string | undefined;
 }
@@ -25,7 +28,7 @@ export interface CreatedApiKey {
 export async function createApiKey(
   transaction: Database,
   change: Change,
-  { name, expiresAt, key = `handoff_${randomBytes(24).toString("base64url")}` }: NewApiKey,
+  { name, expiresAt, scopes = null, key = `handoff_${randomBytes(24).toString("base64url")}` }: NewApiKey,
 ): Promise<CreatedApiKey | null> {
   const { organisationId, at } = change;
   const id = newId();
@@ -38,6 +41,7 @@ export async function createApiKey(
       name,
       keyLookup: keyHash.subarray(0, 8),
       keyHash,
+      scopes: scopes === null ? null : JSON.stringify(scopes),
       createdAt: at,
       expiresAt,
       revokedAt: null,
@@ -46,8 +50,13 @@ export async function createApiKey(
     .returning("id")
     .executeTakeFirst();
   if (inserted === undefined) return null;
-  await recordChange(transaction, change, { kind: "api_key", id }, null, { name, expiresAt });
+  await recordChange(transaction, change, { kind: "api_key", id }, null, { name, expiresAt, scopes });
   return { id, key };
+}
+
+/** What a key may do, as it is stored: a permission that went with an older version gives nothing. null: all. */
+export function readScopes(stored: readonly string[] | null): StaffPermission[] | null {
+  return stored === null ? null : allStaffPermissions.filter((name) => stored.includes(name));
 }
 
 export type RevokeResult = "revoked" | "not_found" | "last";

@@ -12,6 +12,7 @@ export interface Change {
 export type ChangedKind =
   | "organisation"
   | "api_key"
+  | "user"
   | "partner"
   | "campaign"
   | "intake_key"

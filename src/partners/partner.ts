@@ -11,7 +11,7 @@ import { scheduleSchema, timeOfDay } from "./schedule.ts";
 
 /** The document of a partner, as the API takes and gives it. Money is in minor units of the partner's currency. */
 
-const phoneSchema = z
+export const phoneSchema = z
   .string()
   .transform((text, context) => {
     const phone = parsePhoneNumberFromString(text);

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
-import { inOrganisation } from "../db/database.ts";
+import { type Database, inOrganisation } from "../db/database.ts";
 import { equalDigests } from "../encrypt.ts";
 import { accessSchema, type Permission, portalPermissionsOf, rolePermissions } from "./permissions.ts";
 
@@ -15,10 +15,12 @@ export interface SessionUser {
   /** As it stands in the record of changes. */
   readonly actor: string;
   readonly permissions: ReadonlySet<Permission>;
-  readonly lastSeenAt: Date;
 }
 
 const nobody = "00000000-0000-0000-0000-000000000000";
+
+/** That somebody was seen is written no more often. */
+const seenEveryMs = 60_000;
 
 /**
  * Finds the session by the SHA-256 of its token: its first 8 bytes find the row, the whole is compared in constant time.
@@ -45,8 +47,21 @@ export async function findSession(context: Context, digest: Buffer): Promise<Ses
   if (row.endsAt.getTime() <= now || row.lastSeenAt.getTime() + context.config.sessionIdleHours * 3_600_000 <= now)
     return null;
   const { userId, partnerId, lastSeenAt } = row;
+  if (lastSeenAt.getTime() + seenEveryMs <= now) await markSeen(context, organisationId, sessionId, lastSeenAt);
   const permissions =
     row.role === null ? portalPermissionsOf(accessSchema.parse(row.access)) : rolePermissions[row.role];
   const actor = row.partnerName === null ? `user ${row.name}` : `user ${row.name} of ${row.partnerName}`;
-  return { sessionId, organisationId, userId, partnerId, actor, permissions, lastSeenAt };
+  return { sessionId, organisationId, userId, partnerId, actor, permissions };
+}
+
+/** Of many requests at the same time one writes, and it does not wait for the disk. */
+async function markSeen(context: Context, organisationId: string, sessionId: string, before: Date): Promise<void> {
+  const mark = async (transaction: Database) =>
+    transaction
+      .updateTable("sessions")
+      .set({ lastSeenAt: context.clock() })
+      .where("id", "=", sessionId)
+      .where("lastSeenAt", "=", before)
+      .execute();
+  await inOrganisation(context.database, organisationId, mark, "soon");
 }

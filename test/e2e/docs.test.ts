@@ -31,6 +31,7 @@ const pagesThatRun = [
   "docs/returns.md",
   "docs/operations.md",
   "docs/api.md",
+  "docs/people.md",
 ].map(readPage);
 
 let installation: TestProcess;

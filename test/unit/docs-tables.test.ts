@@ -326,6 +326,7 @@ describe("docs/operations.md", () => {
       INTAKE_RATE_PER_MINUTE: config.intakeRatePerMinute,
       WRONG_KEYS_PER_MINUTE: config.wrongKeysPerMinute,
       SESSION_IDLE_HOURS: config.sessionIdleHours,
+      SESSION_DAYS: config.sessionDays,
       LOG_LEVEL: config.logLevel,
       SMTP_PORT: config.smtp?.port,
       SMTP_SECURE: Number(config.smtp?.secure),
@@ -360,7 +361,7 @@ function loggedMessages(): string[] {
       .map((name) => path.join(folder, name)),
   );
   const subjects =
-    "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sweep";
+    "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sign_in|sweep";
   const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];

@@ -69,13 +69,14 @@ create table user_tokens (
 );
 create index user_tokens_by_user on user_tokens (user_id, id);
 
--- Wrong tries to sign in, by a keyed hash of what was tried: the account need not exist.
+-- Tries to sign in that did not succeed, by a keyed hash of what was tried: the account need not exist.
 create table sign_in_tries (
   key bytea primary key,
   wrong_count integer not null,
   wait_until timestamptz not null,
   tried_at timestamptz not null
 );
+create index sign_in_tries_by_time on sign_in_tries (tried_at);
 
 -- What a key may do; null: all that staff may.
 alter table api_keys add column scopes jsonb;
@@ -95,6 +96,7 @@ grant delete on recovery_codes to handoff_app;
 alter table sign_in_tries enable row level security;
 create policy nobody on sign_in_tries using (false);
 grant select on sign_in_tries to handoff_app;
+grant select on sign_in_tries to handoff_app;
 
 create function find_session(lookup bytea) returns table (organisation_id uuid, session_id uuid)
   language sql stable security definer set search_path = public, pg_temp
@@ -104,5 +106,47 @@ create function find_user_token(lookup bytea) returns table (organisation_id uui
   language sql stable security definer set search_path = public, pg_temp
   as $$ select t.organisation_id, t.id from user_tokens t where t.token_lookup = lookup $$;
 
-revoke execute on function find_session(bytea), find_user_token(bytea) from public;
-grant execute on function find_session(bytea), find_user_token(bytea) to handoff_app;
+-- Who is meant by an email, given in lower case, in the organisation of this portal code or, where that is null, in any.
+create function find_users_by_email(wanted_email text, wanted_code text, with_password boolean)
+  returns table (organisation_id uuid, user_id uuid)
+  language sql stable security definer set search_path = public, pg_temp
+  as $$ select u.organisation_id, u.id from users u join organisations o on o.id = u.organisation_id
+        where lower(u.email) = wanted_email and (wanted_code is null or o.portal_code = wanted_code)
+          and u.disabled_at is null and (u.password_hash is not null or not with_password)
+        order by u.id limit 20 $$;
+
+-- Counts a try before it is looked at, so that many at the same time are no way round. Gives until when to wait where it
+-- comes too early: then it is not to be looked at. From the fifth on, each has the next one wait twice as long, from 1 s to
+-- 15 min; a day without a try is a new beginning.
+create function begin_sign_in_try(tried bytea, at timestamptz) returns table (wait_until timestamptz)
+  language plpgsql volatile security definer set search_path = public, pg_temp
+  as $$
+begin
+  delete from sign_in_tries s where s.key in (
+    select f.key from sign_in_tries f where f.tried_at < at - interval '1 day' order by f.tried_at limit 10 for update skip locked);
+  insert into sign_in_tries as s (key, wrong_count, wait_until, tried_at) values (tried, 1, at, at)
+    on conflict (key) do update set wrong_count = s.wrong_count + 1, tried_at = at,
+      wait_until = at + make_interval(secs => case when s.wrong_count < 4 then 0 else least(900, 2 ^ least(s.wrong_count - 4, 20)) end)
+    where s.wait_until <= at;
+  if not found then
+    return query select s.wait_until from sign_in_tries s where s.key = tried;
+  end if;
+end $$;
+
+-- Forgets the tries of who got in, or takes one back that was neither right nor wrong.
+create function end_sign_in_try(tried bytea, was_right boolean) returns boolean
+  language plpgsql volatile security definer set search_path = public, pg_temp
+  as $$
+begin
+  if was_right then
+    delete from sign_in_tries s where s.key = tried;
+  else
+    update sign_in_tries s set wrong_count = s.wrong_count - 1, wait_until = s.tried_at where s.key = tried and s.wrong_count > 0;
+  end if;
+  return found;
+end $$;
+
+revoke execute on function find_session(bytea), find_user_token(bytea), find_users_by_email(text, text, boolean),
+  begin_sign_in_try(bytea, timestamptz), end_sign_in_try(bytea, boolean) from public;
+grant execute on function find_session(bytea), find_user_token(bytea), find_users_by_email(text, text, boolean),
+  begin_sign_in_try(bytea, timestamptz), end_sign_in_try(bytea, boolean) to handoff_app;
