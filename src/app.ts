@@ -45,7 +45,10 @@ import { totpRoutes } from "./people/totp-routes.ts";
 import { userRoutes } from "./people/user-routes.ts";
 import { formRoutes } from "./referrals/form-routes.ts";
 import { inboundRoutes } from "./referrals/inbound-routes.ts";
+import { outboundRoutes } from "./referrals/outbound-routes.ts";
 import { referralRoutes } from "./referrals/referral-routes.ts";
+import { sentReferralRoutes } from "./referrals/sent-referral-routes.ts";
+import { statusCallbackRoutes } from "./referrals/status-callback-routes.ts";
 import { referralStatusRoutes } from "./referrals/status-routes.ts";
 import { reportRoutes } from "./reports/report-routes.ts";
 import { workflowRoutes } from "./workflows/workflow-routes.ts";
@@ -98,7 +101,10 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   healthRoutes(api, context, metrics, options);
   const guesses = createGuesses(context);
   const signIn = (v1: Api) => signInRoutes(v1, context, guesses);
-  const open = [signIn, intakeRoutes, smsStatusRoutes, payPalRoutes, referralRoutes, formRoutes];
+  const open = [
+    ...[signIn, intakeRoutes, smsStatusRoutes, payPalRoutes],
+    ...[referralRoutes, formRoutes, statusCallbackRoutes],
+  ];
   for (const routes of [guardedRoutes, ...open]) {
     const scope: FastifyPluginAsync = async (v1) => routes(v1, context);
     await api.register(scope, { prefix: "/v1" });
@@ -135,6 +141,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   workRoutes(v1, context);
   billingRoutes(v1, context);
   deliveryRoutes(v1, context);
+  outboundRoutes(v1, context);
+  sentReferralRoutes(v1, context);
   alertRoutes(v1, context);
   reportRoutes(v1, context);
   workflowRoutes(v1, context);

@@ -6,6 +6,7 @@ import { drainPartner } from "../queues/drain-partner.ts";
 import { routeLeads } from "../queues/route-leads.ts";
 import { sendAlerts } from "../queues/send-alerts.ts";
 import { sendReferralStatus } from "../queues/send-referral-status.ts";
+import { sendReferrals } from "../queues/send-referrals.ts";
 import type { Context } from "./context.ts";
 
 /** Holds, retries and lost wake-ups are noticed this much after they are due. */
@@ -67,5 +68,10 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
     select * from due_top_ups(${now})`.execute(database);
   for (const { organisationId, dueSince } of payments.rows) {
     waker.wake(checkPayments, { organisationId }, lateness(dueSince));
+  }
+  const referrals = await sql<{ organisationId: string; linkId: string; dueSince: Date }>`
+    select * from due_referrals(${now})`.execute(database);
+  for (const { organisationId, linkId, dueSince } of referrals.rows) {
+    waker.wake(sendReferrals, { organisationId, linkId }, lateness(dueSince));
   }
 }

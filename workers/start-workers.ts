@@ -8,6 +8,7 @@ import { drainPartnerWorker } from "./drain-partner.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
 import { sendAlertsWorker } from "./send-alerts.ts";
 import { sendReferralStatusWorker } from "./send-referral-status.ts";
+import { sendReferralsWorker } from "./send-referrals.ts";
 
 /** Every kind of job and its handler. Deliveries, alerts and payments wait for others, so many go at once; routing works the database. */
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
@@ -17,6 +18,7 @@ const workers: readonly { worker: JobWorker; concurrency: (context: Context) => 
   { worker: sendReferralStatusWorker, concurrency: () => 4 },
   { worker: closeSalesWorker, concurrency: () => 2 },
   { worker: checkPaymentsWorker, concurrency: () => 4 },
+  { worker: sendReferralsWorker, concurrency: () => 20 },
 ];
 
 /** Starts all workers of this process, and the sweep that finds what no job woke. They stop with the context. */

@@ -136,7 +136,7 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
   return [...people, colleague].flatMap((one) => Object.values(one));
 }
 
-/** A workflow with an inbound, and a lead in its stage. */
+/** A workflow with an inbound and an outbound, and a lead in its stage that was referred. */
 async function fillWorkflow(
   attacker: Attacker,
   report: Report,
@@ -152,10 +152,18 @@ async function fillWorkflow(
     document: { name: "Sales", campaignId, ownerId, stages: [{ name: "New" }] },
   });
   const stageId = textAt(workflow.json, "stages.0.id");
-  const document = { name: "Sister firm", workflowId: textAt(workflow.json, "id"), stageId, form: {} };
+  const workflowId = textAt(workflow.json, "id");
+  const document = { name: "Sister firm", workflowId, stageId, form: {} };
   await attacker.call(report, { method: "POST", path: "/v1/inbounds", key, document });
   await attacker.call(report, { method: "PUT", path: `/v1/leads/${lead}/stage`, key, document: { stageId } });
   await attacker.call(report, { method: "POST", path: `/v1/leads/${lead}/notes`, key, document: { text: "a note" } });
+  const note = { text: "a note for others", shareable: true };
+  await attacker.call(report, { method: "POST", path: `/v1/leads/${lead}/notes`, key, document: note });
+  // Leads to an address that is refused: nothing is sent.
+  const link = { name: "To a sister firm", url: "https://127.0.0.1:1/", key: "k", workflowId, stageId };
+  const outbound = await attacker.call(report, { method: "POST", path: "/v1/outbounds", key, document: link });
+  const referral = { outboundId: textAt(outbound.json, "id"), confirmed: true };
+  await attacker.call(report, { method: "POST", path: `/v1/leads/${lead}/referrals`, key, document: referral });
 }
 
 /** A user as if the invitation had been accepted. */

@@ -18,7 +18,7 @@ import type { InvoiceTables } from "./invoice-tables.ts";
 import type { LedgerTables } from "./ledger-tables.ts";
 import type { PaymentTables } from "./payment-tables.ts";
 import type { PeopleTables } from "./people-tables.ts";
-import type { WorkflowTables } from "./workflow-tables.ts";
+import type { ReferralTables } from "./referral-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -375,7 +375,7 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables, WorkflowTables {
+export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables, ReferralTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;

@@ -26,7 +26,8 @@ function kept(text: string, secrets: readonly string[]): string {
   return storable(mask(text, secrets).slice(0, keptBytes));
 }
 
-function mask(text: string, secrets: readonly string[]): string {
+/** The text with every secret masked. */
+export function mask(text: string, secrets: readonly string[]): string {
   return storable(secrets.reduce((rest, secret) => (secret === "" ? rest : rest.replaceAll(secret, secretMask)), text));
 }
 

@@ -5,6 +5,7 @@ import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import { sendAlerts } from "../../queues/send-alerts.ts";
 import { sendReferralStatus } from "../../queues/send-referral-status.ts";
+import { sendReferrals } from "../../queues/send-referrals.ts";
 import type { Context } from "../context.ts";
 
 /** What a server tells Prometheus about its requests, its queues and itself. */
@@ -47,9 +48,8 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queueNames = [routeLeads, drainPartner, sendAlerts, sendReferralStatus, closeSales, checkPayments].map(
-  ({ name }) => name,
-);
+const queues = [routeLeads, drainPartner, sendAlerts, sendReferrals, sendReferralStatus, closeSales, checkPayments];
+const queueNames = queues.map(({ name }) => name);
 
 function measureQueues(context: Context, registry: Registry): void {
   new Gauge({

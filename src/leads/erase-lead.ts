@@ -8,7 +8,8 @@ export type EraseResult = "erased" | "not_found" | "under_way";
 
 /**
  * Erases what is personal in a lead: its fields, contacts, keys, what was sent to partners and what they answered. What it
- * cost and who had it stays. Refused while a delivery of it is under way or may still be tried.
+ * cost and who had it stays. A referral of it that is not sent yet is cancelled. Refused while a delivery of it is under way or
+ * may still be tried, and in the moment in which a referral is being sent.
  */
 export async function eraseLead(context: Context, change: Change, leadId: string): Promise<EraseResult> {
   const { organisationId, by, at } = change;
@@ -28,11 +29,12 @@ export async function eraseLead(context: Context, change: Change, leadId: string
       .where("state", "in", ["offered", "sending"])
       .forNoKeyUpdate()
       .execute();
-    if (underWay.length > 0) return "under_way";
+    if (underWay.length > 0 || (await isBeingReferred(transaction, leadId))) return "under_way";
     await emptyLead(transaction, leadId, at);
     await emptyAnswers(transaction, lead.campaignId, leadId);
     await emptyDeliveries(transaction, leadId, at);
     await emptyArrival(transaction, leadId);
+    await emptyReferrals(transaction, leadId, at);
     await transaction.updateTable("leadEvents").set({ detail: "{}" }).where("leadId", "=", leadId).execute();
     await recordLeadEvent(transaction, { organisationId, leadId, kind: "erased", actor: by, detail: {} }, at);
     return "erased";
@@ -103,5 +105,36 @@ async function emptyDeliveries(transaction: Database, leadId: string, at: Date):
     .updateTable("attempts")
     .set({ request: null, response: null, reason: null })
     .where("deliveryId", "in", (is) => is.selectFrom("deliveries").select("id").where("leadId", "=", leadId))
+    .execute();
+}
+
+/** Locks those that are due, so that no worker takes one meanwhile. */
+async function isBeingReferred(transaction: Database, leadId: string): Promise<boolean> {
+  const due = await transaction
+    .selectFrom("referrals")
+    .select("sendingSince")
+    .where("leadId", "=", leadId)
+    .where("state", "=", "due")
+    .forNoKeyUpdate()
+    .execute();
+  return due.some(({ sendingSince }) => sendingSince !== null);
+}
+
+async function emptyReferrals(transaction: Database, leadId: string, at: Date): Promise<void> {
+  await transaction
+    .updateTable("referrals")
+    .set({ content: null, reason: null, statusReason: null })
+    .where("leadId", "=", leadId)
+    .execute();
+  await transaction
+    .updateTable("referrals")
+    .set({ state: "cancelled", dueAt: null, finishedAt: at, reason: "The lead was erased before it was sent." })
+    .where("leadId", "=", leadId)
+    .where("state", "=", "due")
+    .execute();
+  await transaction
+    .updateTable("referralAttempts")
+    .set({ response: null, reason: null })
+    .where("referralId", "in", (is) => is.selectFrom("referrals").select("id").where("leadId", "=", leadId))
     .execute();
 }

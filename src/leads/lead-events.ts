@@ -21,9 +21,16 @@ export type LeadEventKind =
   | "came_by_form"
   | "status_reported"
   | "status_not_told"
+  | "deal_referred"
+  | "deal_sent"
+  | "deal_refused"
+  | "deal_failed"
+  | "deal_cancelled"
+  | "deal_retried"
+  | "deal_status"
   | "erased";
 
-/** Records what staff did to a lead by hand: who, when, and with what reason. */
+/** Records what was done to a lead by hand, and what became of its referrals: who, when, and with what reason. */
 export async function recordLeadEvent(
   transaction: Database,
   event: {

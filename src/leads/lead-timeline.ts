@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { DeliveryWithAttempts } from "../delivery/present-delivery.ts";
 import { instantSchema } from "../http/api.ts";
+import { tellReferral } from "../referrals/tell-referral.ts";
 import type { NoteAnswer } from "./lead-notes.ts";
 import { tellWorkflowEvent } from "./tell-workflow-event.ts";
 
@@ -40,9 +41,7 @@ export function composeTimeline({ lead, decisions, deliveries, events, notes }: 
     ...events.map(({ happenedAt, kind, actor, detail }) => ({
       at: happenedAt.toISOString(),
       kind: "event" as const,
-      text:
-        tellWorkflowEvent(kind, actor, detail) ??
-        `${eventWords[kind] ?? `It was ${kind}`} (${actor})${reasonOf(detail)}.`,
+      text: tellEvent(kind, actor, detail),
     })),
     ...notes.map(({ writtenAt, writtenBy, text }) => ({
       at: writtenAt,
@@ -81,6 +80,11 @@ const eventWords: Readonly<Record<string, string>> = {
   return_declined: "The return of it was declined",
   erased: "Its personal data was erased",
 };
+
+function tellEvent(kind: string, actor: string, detail: Readonly<Record<string, unknown>>): string {
+  const told = tellWorkflowEvent(kind, actor, detail) ?? tellReferral(kind, actor, detail);
+  return told ?? `${eventWords[kind] ?? `It was ${kind}`} (${actor})${reasonOf(detail)}.`;
+}
 
 function reasonOf({ reason }: Readonly<Record<string, unknown>>): string {
   return typeof reason === "string" && reason !== "" ? `: ${reason}` : "";

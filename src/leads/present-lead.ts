@@ -168,7 +168,7 @@ export async function readLead(transaction: Database, id: string): Promise<LeadW
     money: addUp(deliveries, leadCost === null ? null : { currency: leadCost.currency, costMinor }),
     deliveries,
     explanation: await readExplanation(transaction, id),
-    timeline: composeTimeline({ lead, decisions, deliveries, events, notes }),
+    timeline: composeTimeline({ lead, decisions, deliveries, events: events.toReversed(), notes }),
   };
 }
 

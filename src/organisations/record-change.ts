@@ -18,7 +18,8 @@ export type ChangedKind =
   | "intake_key"
   | "paypal_account"
   | "workflow"
-  | "inbound";
+  | "inbound"
+  | "outbound";
 
 /** Records a change of settings in the transaction that makes it. Takes documents whose secrets are masked already. */
 export async function recordChange(

@@ -10,7 +10,7 @@ let names = 0;
 
 /** A member of staff, as if the invitation had been accepted. */
 export async function addUser(
-  { context }: Pick<TestApi, "context">,
+  { context }: { readonly context: Pick<TestApi["context"], "database" | "clock"> },
   { organisationId }: Pick<TestClient, "organisationId">,
   user: { readonly email?: string; readonly name?: string; readonly phone?: string; readonly role?: Role } = {},
 ): Promise<string> {

@@ -185,6 +185,8 @@ interface Things {
   readonly workflowId: string;
   readonly inboundId: string;
   readonly userId: string;
+  readonly outboundId: string;
+  readonly referralId: string;
 }
 
 /** One of each thing that an organisation can have. */
@@ -212,7 +214,7 @@ async function makeThings(client: TestClient): Promise<Things> {
     deliveryId,
     returnId: await addReturn(organisationId, { deliveryId, leadId, partnerId }),
     apiKeyId: await first("/v1/api-keys"),
-    ...(await makeWorkflow(client, campaignId)),
+    ...(await makeWorkflow(client, campaignId, leadId)),
     ...(await makePayment(client, partnerId)),
     userId: (await client.call("POST", "/v1/users", { email: "vera@example.com", name: "Vera", role: "viewer" })).text(
       "id",
@@ -220,10 +222,22 @@ async function makeThings(client: TestClient): Promise<Things> {
   };
 }
 
-async function makeWorkflow(client: TestClient, campaignId: string): Promise<Pick<Things, "workflowId" | "inboundId">> {
+async function makeWorkflow(
+  client: TestClient,
+  campaignId: string,
+  leadId: string,
+): Promise<Pick<Things, "workflowId" | "inboundId" | "outboundId" | "referralId">> {
   const ownerId = await addUser(server, client);
   const workflow = await addWorkflow(client, { campaignId, ownerId });
-  return { workflowId: workflow.id, inboundId: (await addInbound(client, workflow)).id };
+  const [stageId] = workflow.stageIds;
+  await client.call("PUT", `/v1/leads/${leadId}/stage`, { stageId });
+  await client.call("POST", `/v1/leads/${leadId}/notes`, { text: "for them", shareable: true });
+  // Leads to an address that is refused: nothing is sent.
+  const link = { name: "Out", url: "https://127.0.0.1:1/", key: "k", workflowId: workflow.id, stageId };
+  const outboundId = (await client.call("POST", "/v1/outbounds", link)).text("id");
+  const referral = await client.call("POST", `/v1/leads/${leadId}/referrals`, { outboundId, confirmed: true });
+  const inboundId = (await addInbound(client, workflow)).id;
+  return { workflowId: workflow.id, inboundId, outboundId, referralId: referral.text("id") };
 }
 
 /** Of what was not sold: as there is no partner. */
@@ -308,6 +322,8 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/payment-problems/{id}/resolve": {},
   "PATCH /v1/workflows/{id}": { name: "Mine now" },
   "PATCH /v1/inbounds/{id}": { name: "Mine now" },
+  "PATCH /v1/outbounds/{id}": { name: "Mine now" },
+  "POST /v1/leads/{id}/referrals": { outboundId: someId, confirmed: true },
   "PUT /v1/leads/{id}/stage": { stageId: null },
   "PUT /v1/leads/{id}/owner": { ownerId: null },
   "POST /v1/leads/{id}/notes": { text: "theirs" },
@@ -342,6 +358,8 @@ describe("what one organisation has", () => {
       workflows: things.workflowId,
       inbounds: things.inboundId,
       users: things.userId,
+      outbounds: things.outboundId,
+      referrals: things.referralId,
     };
     const kind = path.split("/")[2] ?? "";
     return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);
@@ -374,6 +392,8 @@ describe("what one organisation has", () => {
       `/v1/leads?campaignId=${things.campaignId}`,
       `/v1/leads?partnerId=${things.partnerId}`,
       `/v1/leads?stageId=${things.workflowId}`,
+      `/v1/referrals?leadId=${things.leadId}`,
+      `/v1/referrals?outboundId=${things.outboundId}`,
       `/v1/deliveries?leadId=${things.leadId}`,
       `/v1/deliveries?partnerId=${things.partnerId}`,
       `/v1/changes?objectId=${things.partnerId}`,

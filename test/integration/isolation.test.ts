@@ -165,6 +165,7 @@ describe("strangers stay out: row-level security", () => {
       .insertInto("arrivals")
       .values({ id: arrivalId, organisationId: own, leadId: lead.id, inboundId, ...from, ...referral, ...kept })
       .execute();
+    await fillReferrals(transaction, { leadId: lead.id, workflowId, stageId }, shared);
     const callback = { sequence: 1, status: "won" as const, reason: null, reportedAt: at, state: "due" as const };
     await transaction
       .insertInto("statusCallbacks")
@@ -195,6 +196,36 @@ describe("strangers stay out: row-level security", () => {
     await transaction
       .insertInto("userTokens")
       .values({ ...shared, ...token, id: newId(), purpose: "invitation", expiresAt: at })
+      .execute();
+  }
+
+  async function fillReferrals(
+    transaction: Database,
+    { leadId, ...stage }: { readonly leadId: string; readonly workflowId: string; readonly stageId: string },
+    { organisationId: own, createdAt: at }: { readonly organisationId: string; readonly createdAt: Date },
+  ): Promise<void> {
+    const [outboundId, referralId] = [newId(), newId()];
+    const outbound = {
+      id: outboundId,
+      name: "Out",
+      url: "https://a.test/",
+      keyEncrypted: "x",
+      enabled: true,
+      ...stage,
+    };
+    await transaction
+      .insertInto("outbounds")
+      .values({ ...outbound, organisationId: own, createdAt: at, updatedAt: at })
+      .execute();
+    const referral = { id: referralId, outboundId, linkName: "Out", state: "due" as const, dueAt: at, retrySince: at };
+    await transaction
+      .insertInto("referrals")
+      .values({ ...referral, organisationId: own, leadId, statusKeyEncrypted: "x", confirmedBy: "test", createdAt: at })
+      .execute();
+    const attempt = { number: 1, startedAt: at, durationMs: 1, outcome: "trouble" as const, mayHaveArrived: false };
+    await transaction
+      .insertInto("referralAttempts")
+      .values({ ...attempt, referralId, organisationId: own })
       .execute();
   }
 

@@ -27,6 +27,7 @@ import { topUpStates } from "../../src/payments/present-top-up.ts";
 import { leadCostSchema } from "../../src/prices/lead-cost.ts";
 import { acceptSale, agreeSale, priceNotes } from "../../src/prices/sale-terms.ts";
 import { projectRoot } from "../../src/project-root.ts";
+import { referralStates } from "../../src/referrals/present-referral.ts";
 import {
   mostReferralBytes,
   mostReferredContacts,
@@ -361,7 +362,7 @@ function loggedMessages(): string[] {
       .map((name) => path.join(folder, name)),
   );
   const subjects =
-    "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral_status|request|routing|sign_in|sweep";
+    "alerts?|delivery|drain|intake|job|lease|payment|queue|rate_limit|referral|referral_status|request|routing|sign_in|sweep";
   const named = new RegExp(`"((?:${subjects})\\.[a-z_]+)"`, "g");
   const names = files.flatMap((file) => [...readSource(file).matchAll(named)].map(([, name = ""]) => name));
   return ["request", ...new Set(names)];
@@ -404,6 +405,20 @@ describe("docs/returns.md", () => {
     };
     const expected = Object.values(all).map((refusal) => [refusal.code, isOverridable(refusal) ? "yes" : "no"]);
     expect(readTable(page, "What is refused").map(([code, , override]) => [code, override])).toEqual(expected);
+  });
+});
+
+describe("docs/referrals.md", () => {
+  const page = readPage("docs/referrals.md");
+
+  test("lists every state of a referral", () => {
+    expect(readTable(page, "What becomes of it").map(([state]) => state)).toEqual([...referralStates]);
+  });
+
+  test("names refusals as they are", () => {
+    const codes = readTable(page, "Refer deal").map(([code = ""]) => new Map(Object.entries(errors)).get(code)?.status);
+    expect(codes.length).toBeGreaterThan(5);
+    expect(new Set(codes)).toEqual(new Set([409]));
   });
 });
 
