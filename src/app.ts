@@ -43,6 +43,7 @@ import { sessionRoutes } from "./people/session-routes.ts";
 import { signInRoutes } from "./people/sign-in-routes.ts";
 import { totpRoutes } from "./people/totp-routes.ts";
 import { userRoutes } from "./people/user-routes.ts";
+import { portalRoutes } from "./portal/portal-routes.ts";
 import { formRoutes } from "./referrals/form-routes.ts";
 import { inboundRoutes } from "./referrals/inbound-routes.ts";
 import { outboundRoutes } from "./referrals/outbound-routes.ts";
@@ -148,4 +149,5 @@ function guardedRoutes(v1: Api, context: Context): void {
   workflowRoutes(v1, context);
   inboundRoutes(v1, context);
   referralStatusRoutes(v1, context);
+  portalRoutes(v1, context);
 }

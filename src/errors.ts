@@ -35,6 +35,8 @@ export const errors = {
   nothing_owed: { status: 409, title: "The introducer of the lead is owed nothing for it" },
   return_refused: { status: 409, title: "The lead cannot be returned" },
   return_decided: { status: 409, title: "The return is decided already" },
+  settings_change_decided: { status: 409, title: "The change of settings is decided already" },
+  settings_changed_since: { status: 409, title: "The settings were changed since this was asked for" },
   several_deliveries: { status: 409, title: "The lead has several deliveries: say which" },
   referral_refused: { status: 409, title: "The partner cannot take this lead now" },
   stage_in_use: { status: 409, title: "The stage is in use" },

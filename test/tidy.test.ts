@@ -148,7 +148,6 @@ const longFunctions: Readonly<Record<string, number>> = {
   "src/campaigns/campaign-routes.ts campaignRoutes": 103,
   "src/campaigns/intake-key-routes.ts intakeKeyRoutes": 98,
   "src/channels/wsdl-thread.ts readWsdlInThread": 162,
-  "src/invoices/statement-routes.ts statementRoutes": 63,
   "src/leads/lead-routes.ts leadRoutes": 64,
   "src/ledger/ledger-routes.ts ledgerRoutes": 93,
   "src/partners/partner-routes.ts partnerRoutes": 107,

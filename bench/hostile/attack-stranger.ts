@@ -12,6 +12,7 @@ import {
   textPlaces,
   withValue,
 } from "./api-document.ts";
+import { letIn } from "./attack-portal.ts";
 import { type Attacker, addCampaign, addPartner } from "./attacker.ts";
 import { textAt, valueAt } from "./http.ts";
 import type { Report } from "./record.ts";
@@ -107,6 +108,9 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     key,
     document: { email: colleague.email, name: colleague.last_name, role: "viewer" },
   });
+  const access = { level: "leads", mayChangeSettings: "after_approval" };
+  const ask = await letIn(attacker, report, { partnerId: partner, key }, access);
+  await ask(report, { method: "PATCH", path: "/v1/portal/settings", document: { limits: { day: 77 } } });
   const people = [person(), person(), person()];
   let lead = "";
   for (const document of people) {
@@ -262,7 +266,11 @@ const uuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/g
 /** Whatever looks like an id in what the owner's own lists and things say; says which things it could not see. */
 async function collectIds(attacker: Attacker, report: Report, document: ApiDocument): Promise<readonly string[]> {
   const ids = new Set<string>();
-  const gets = document.operations.filter(({ method, isPublic }) => method === "GET" && !isPublic);
+  // What partners' people see is attacked on its own.
+  const isOfPortal = (permission: string | null) => permission?.startsWith("portal.") === true;
+  const gets = document.operations.filter(
+    ({ method, isPublic, permission }) => method === "GET" && !isPublic && !isOfPortal(permission),
+  );
   const kinds = new Map<string, string[]>();
   for (const operation of gets.filter(({ path }) => !path.includes("{"))) {
     const { json, text } = await attacker.call(report, { path: operation.path });

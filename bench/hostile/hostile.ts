@@ -9,6 +9,7 @@ import { attackAnswers } from "./attack-answers.ts";
 import { attackByGuessing } from "./attack-guessing.ts";
 import { attackIntake } from "./attack-intake.ts";
 import { attackMoney } from "./attack-money.ts";
+import { attackPortal } from "./attack-portal.ts";
 import { attackRights } from "./attack-rights.ts";
 import { attackAsStranger } from "./attack-stranger.ts";
 import { attackStrings } from "./attack-strings.ts";
@@ -28,7 +29,7 @@ that mean ill, all on this machine's loopback addresses. Nothing is left behind.
 
   --backend postgres|redis|both   the queue; both if redis-server is found, else postgres
   --seed N                        the same numbers again; a new seed is drawn and printed otherwise
-  --only NAME,NAME                some groups of attacks: ${"intake, templates, targets, answers, stranger, strings, money, guessing, rights"}
+  --only NAME,NAME                some groups of attacks: ${"intake, templates, targets, answers, stranger, strings, money, guessing, rights, portal"}
   --short                         one or two minutes for each backend, in place of ten
   --json                          as last line: {"cases","crashes","leaks","accepted_bad","server_errors"}
   --help                          this text
@@ -45,6 +46,7 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
   money: attackMoney,
   guessing: attackByGuessing,
   rights: attackRights,
+  portal: attackPortal,
 };
 
 const print = (line: string) => void process.stdout.write(`${line}\n`);

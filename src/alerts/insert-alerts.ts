@@ -42,6 +42,8 @@ export const alertKinds = [
   "invoice",
   "return_open",
   "return_decided",
+  "settings_change_open",
+  "settings_change_decided",
   "referral_arrived",
   // The next two are made by the database, where funds change: tell_of_funds.
   "low_funds",

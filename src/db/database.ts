@@ -108,9 +108,35 @@ export async function inOrganisation<T>(
   work: (transaction: Database, last: Last) => Promise<T>,
   durability: "durable" | "soon" = "durable",
 ): Promise<T> {
-  if (!uuidPattern.test(organisationId)) throw new Error(`Not an organisation id: ${organisationId}`);
+  const settings = durability === "soon" ? "; set local synchronous_commit = off" : "";
+  return inTransaction(database, `begin; ${bindTo("organisation", organisationId)}${settings}`, work);
+}
+
+/**
+ * The same for what one partner's own people are shown: it reads only, under a role that sees this partner's rows alone, and of
+ * them the columns that are a partner's business (src/db/migrations/0015-portal.sql).
+ */
+export async function inPartner<T>(
+  database: Database,
+  { organisationId, partnerId }: { readonly organisationId: string; readonly partnerId: string },
+  work: (transaction: Database) => Promise<T>,
+): Promise<T> {
+  const bound = `${bindTo("organisation", organisationId)}; ${bindTo("partner", partnerId)}`;
+  return inTransaction(database, `begin read only; set local role handoff_portal; ${bound}`, work);
+}
+
+function bindTo(what: "organisation" | "partner", id: string): string {
+  if (!uuidPattern.test(id)) throw new Error(`Not the id of a ${what}: ${id}`);
+  return `set local handoff.${what}_id = '${id}'`;
+}
+
+async function inTransaction<T>(
+  database: Database,
+  begin: string,
+  work: (transaction: Database, last: Last) => Promise<T>,
+): Promise<T> {
   return database.getExecutor().provideConnection(async (connection) => {
-    const transaction = new Transaction(database, connection, organisationId, durability);
+    const transaction = new Transaction(database, connection, begin);
     try {
       const result = await work(transaction.database, (statement) => transaction.last(statement));
       await transaction.commit();
@@ -137,15 +163,9 @@ class Transaction {
   #ended: Promise<unknown> | null = null;
   #statements = 0;
 
-  constructor(
-    database: Database,
-    connection: DatabaseConnection,
-    organisationId: string,
-    durability: "durable" | "soon",
-  ) {
+  constructor(database: Database, connection: DatabaseConnection, begin: string) {
     this.#connection = connection;
-    const settings = durability === "soon" ? "; set local synchronous_commit = off" : "";
-    this.#begun = this.#send(`begin; set local handoff.organisation_id = '${organisationId}'${settings}`);
+    this.#begun = this.#send(begin);
     // Unlike Kysely's own provider this one lets statements go out before the earlier ones have been answered.
     const executor = database.getExecutor().withConnectionProvider({
       provideConnection: async (consumer) => {

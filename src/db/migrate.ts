@@ -12,7 +12,7 @@ const folder = join(projectRoot, "src", "db", "migrations");
 const oldestServerVersion = 150_000;
 
 /**
- * Brings the database up to this version: the role of the application, Handoff's own tables, then the queue's.
+ * Brings the database up to this version: the roles of the application, Handoff's own tables, then the queue's.
  * Takes the address of a database and a user who owns it. Safe to run at every start, and from several machines at once.
  * Gives the names of the migrations that were applied.
  */
@@ -21,7 +21,7 @@ export async function migrate(databaseUrl: string): Promise<readonly string[]> {
   const database = openDatabase(pool);
   try {
     await requireServerVersion(pool);
-    await createApplicationRole(pool);
+    for (const role of ["handoff_app", "handoff_portal"]) await createRole(pool, role);
     const { error, results = [] } = await migrator(database).migrateToLatest();
     if (error !== undefined) throw error;
     const client = await pool.connect();
@@ -77,15 +77,15 @@ async function requireServerVersion(pool: pg.Pool): Promise<void> {
 }
 
 /** Roles belong to the whole server, so another database of ours may have made it already, or be making it now. */
-async function createApplicationRole(pool: pg.Pool): Promise<void> {
-  const { rowCount } = await pool.query("select from pg_roles where rolname = 'handoff_app'");
+async function createRole(pool: pg.Pool, role: string): Promise<void> {
+  const { rowCount } = await pool.query("select from pg_roles where rolname = $1", [role]);
   try {
-    if (rowCount === 0) await pool.query("create role handoff_app nologin");
-    await pool.query("grant handoff_app to current_user");
+    if (rowCount === 0) await pool.query(`create role ${role} nologin`);
+    await pool.query(`grant ${role} to current_user`);
   } catch (error) {
     if (isAlreadyThere(error)) return;
     throw new Error(
-      "The role handoff_app could not be made or granted. As a superuser run: create role handoff_app nologin; grant handoff_app to <the user in DATABASE_URL>;",
+      `The role ${role} could not be made or granted. As a superuser run: create role ${role} nologin; grant ${role} to <the user in DATABASE_URL>;`,
       { cause: error },
     );
   }

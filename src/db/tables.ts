@@ -3,14 +3,16 @@ import type { CampaignValue, Duplicates, RoutingGroup } from "../campaigns/campa
 import type { Field } from "../campaigns/fields.ts";
 import type { FieldValue } from "../channels/contract.ts";
 import type { EmailSettings, InternetSettings } from "../channels/settings.ts";
+import type { PartnerStatus } from "../delivery/partner-status.ts";
 import type { Limits } from "../partners/limit-windows.ts";
+import type { OwnPause } from "../partners/own-pause.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
 import type { Schedule } from "../partners/schedule.ts";
 import type { Billing, BillingPoint } from "../prices/billing.ts";
 import type { AgreedCost, LeadCost } from "../prices/lead-cost.ts";
 import type { PriceList } from "../prices/price.ts";
 import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
-import type { ReturnPolicy, ReturnRefusal } from "../returns/return-policy.ts";
+import type { ReturnPolicy } from "../returns/return-policy.ts";
 import type { ReturnReason } from "../returns/return-reasons.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
@@ -18,7 +20,9 @@ import type { InvoiceTables } from "./invoice-tables.ts";
 import type { LedgerTables } from "./ledger-tables.ts";
 import type { PaymentTables } from "./payment-tables.ts";
 import type { PeopleTables } from "./people-tables.ts";
+import type { PortalTables } from "./portal-tables.ts";
 import type { ReferralTables } from "./referral-tables.ts";
+import type { ReturnTables } from "./return-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -131,6 +135,7 @@ interface PartnerRow {
   spreadSeconds: number;
   summaryDueAt: ColumnType<Date | null, Date | null | undefined>;
   summarySince: ColumnType<Date | null, Date | null | undefined>;
+  ownPause: ColumnType<OwnPause | null, string | null | undefined, string | null>;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -314,28 +319,7 @@ export interface DeliveryRow {
   costMinor: Generated<number>;
   soldAt: ColumnType<Date | null, Date | null | undefined>;
   reversedAt: ColumnType<Date | null, Date | null | undefined>;
-}
-
-interface ReturnRow {
-  id: string;
-  organisationId: string;
-  deliveryId: string;
-  leadId: string;
-  partnerId: string;
-  soldAt: Date;
-  state: "open" | "accepted" | "declined";
-  reasonCode: string | null;
-  reasonText: string | null;
-  comment: string | null;
-  overridden: Json<ReturnRefusal[]>;
-  place: ReturnPolicy["place"];
-  cost: ReturnPolicy["cost"];
-  rerouteHours: number | null;
-  askedAt: Date;
-  askedBy: string;
-  decidedAt: Date | null;
-  decidedBy: string | null;
-  note: string | null;
+  partnerStatus: ColumnType<PartnerStatus | null, PartnerStatus | null | undefined>;
 }
 
 interface AttemptRow {
@@ -375,7 +359,14 @@ interface AlertRow {
   finishedAt: Date | null;
 }
 
-export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, PeopleTables, ReferralTables {
+export interface Tables
+  extends InvoiceTables,
+    LedgerTables,
+    PaymentTables,
+    PeopleTables,
+    PortalTables,
+    ReferralTables,
+    ReturnTables {
   organisations: OrganisationRow;
   apiKeys: ApiKeyRow;
   changes: ChangeRow;
@@ -392,7 +383,6 @@ export interface Tables extends InvoiceTables, LedgerTables, PaymentTables, Peop
   leadEvents: LeadEventRow;
   decisions: DecisionRow;
   deliveries: DeliveryRow;
-  returns: ReturnRow;
   attempts: AttemptRow;
   alerts: AlertRow;
 }

@@ -6,6 +6,7 @@ import { instantSchema } from "../http/api.ts";
 import { billingPoints } from "../prices/billing.ts";
 import { partsOfSale, priceNotes, saleValue } from "../prices/sale-terms.ts";
 import { explainReason } from "../routing/reasons.ts";
+import { partnerStatuses } from "./partner-status.ts";
 
 export const deliveryStates = [
   "held",
@@ -69,6 +70,10 @@ export const deliveryAnswer = z
     finishedAt: instantSchema.nullable(),
     soldAt: instantSchema.nullable().meta({ description: "when the partner accepted" }),
     reversedAt: instantSchema.nullable().meta({ description: "when the sale was taken back" }),
+    partnerStatus: z
+      .enum(partnerStatuses)
+      .nullable()
+      .meta({ description: "what became of the lead, as the partner says; null: it has not said" }),
   })
   .meta({ id: "Delivery" });
 export type DeliveryAnswer = z.infer<typeof deliveryAnswer>;
@@ -125,6 +130,7 @@ const columns = [
   "d.finishedAt",
   "d.soldAt",
   "d.reversedAt",
+  "d.partnerStatus",
   "p.name as partnerName",
 ] as const;
 

@@ -30,7 +30,7 @@ import { enterInvoicePayment, voidInvoice } from "./settle-invoice.ts";
 
 const partySchema = z.object({ name: z.string(), address: z.string().nullable(), taxId: z.string().nullable() });
 
-const invoiceAnswer = z
+export const invoiceAnswer = z
   .object({
     id: z.uuid(),
     partnerId: z.uuid(),
@@ -58,7 +58,7 @@ const invoiceAnswer = z
   })
   .meta({ id: "Invoice" });
 
-const lineSchema = z.object({
+export const lineSchema = z.object({
   kind: z.enum(["sales", "credits"]),
   campaignId: z.uuid().nullable(),
   campaign: z.string(),
@@ -318,7 +318,7 @@ function sendRoutes(api: Api, context: Context): void {
   );
 }
 
-function presentInvoice(invoice: Invoice): z.infer<typeof invoiceAnswer> {
+export function presentInvoice(invoice: Invoice): z.infer<typeof invoiceAnswer> {
   const { id, partnerId, state, timeZone, currency, taxName, issuedOn, dueOn, seller, buyer, reason, createdBy } =
     invoice;
   return {
@@ -348,7 +348,7 @@ function presentInvoice(invoice: Invoice): z.infer<typeof invoiceAnswer> {
   };
 }
 
-function presentWithLines({ invoice, lines }: FoundInvoice): z.infer<typeof invoiceWithLinesAnswer> {
+export function presentWithLines({ invoice, lines }: FoundInvoice): z.infer<typeof invoiceWithLinesAnswer> {
   const shown = lines.map(({ amountMinor, ...line }) => ({ ...line, amount: amountMinor }));
   return { ...presentInvoice(invoice), lines: shown };
 }

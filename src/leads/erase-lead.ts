@@ -102,6 +102,11 @@ async function emptyDeliveries(transaction: Database, leadId: string, at: Date):
     .execute();
   await transaction.updateTable("returns").set({ comment: null, note: null }).where("leadId", "=", leadId).execute();
   await transaction
+    .updateTable("deliveryStatuses")
+    .set({ note: null })
+    .where("deliveryId", "in", (is) => is.selectFrom("deliveries").select("id").where("leadId", "=", leadId))
+    .execute();
+  await transaction
     .updateTable("attempts")
     .set({ request: null, response: null, reason: null })
     .where("deliveryId", "in", (is) => is.selectFrom("deliveries").select("id").where("leadId", "=", leadId))

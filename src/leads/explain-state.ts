@@ -53,6 +53,7 @@ const reasonCodes: Readonly<Record<ReasonCode, true>> = {
   sale_limit_reached: true,
   filter_not_matched: true,
   closed: true,
+  partner_paused: true,
   limit_reached: true,
   spend_limit_reached: true,
   no_funds: true,

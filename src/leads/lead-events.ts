@@ -28,6 +28,7 @@ export type LeadEventKind =
   | "deal_cancelled"
   | "deal_retried"
   | "deal_status"
+  | "partner_status"
   | "erased";
 
 /** Records what was done to a lead by hand, and what became of its referrals: who, when, and with what reason. */

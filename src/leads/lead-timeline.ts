@@ -78,6 +78,7 @@ const eventWords: Readonly<Record<string, string>> = {
   return_refused: "A return of it was refused",
   return_accepted: "The return of it was accepted",
   return_declined: "The return of it was declined",
+  partner_status: "Its partner said what became of it",
   erased: "Its personal data was erased",
 };
 

@@ -31,6 +31,7 @@ export const partnerColumns = [
   "concurrency",
   "ratePerMinute",
   "spreadSeconds",
+  "ownPause",
   "createdAt",
   "updatedAt",
 ] as const;
@@ -39,7 +40,8 @@ export type PartnerRow = Pick<Selectable<Tables["partners"]>, (typeof partnerCol
 
 /** The document of a partner as it was stored: its secrets are encrypted. */
 export function toDocument(row: PartnerRow): PartnerDocument {
-  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, creditLimitMinor, lowFundsMinor, ...priced } = row;
+  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, ownPause: _ownPause, ...settings } = row;
+  const { creditLimitMinor, lowFundsMinor, ...priced } = settings;
   const { leadValueMinor: _leadValueMinor, leadPrices: _leadPrices, returnPolicy: returns, ...document } = priced;
   const money = { leadValue: leadValueOf(row), creditLimit: creditLimitMinor, lowFundsThreshold: lowFundsMinor };
   return { ...document, returns, ...money };

@@ -7,6 +7,7 @@ import { fundsAnswer, presentFunds } from "../ledger/present-funds.ts";
 import { maskDeliverySettings } from "./delivery-settings.ts";
 import type { LimitUsage } from "./limit-usage.ts";
 import { type Limits, type LimitWindow, windowEnd, windowStart } from "./limit-windows.ts";
+import { isPaused } from "./own-pause.ts";
 import { partnerSchema } from "./partner.ts";
 import { type PartnerRow, toDocument } from "./partner-row.ts";
 import { partnerWarnings } from "./partner-warnings.ts";
@@ -19,27 +20,37 @@ const windowAnswer = z.object({
 });
 const spendWindowAnswer = windowAnswer.extend({ spend: z.int(), spendLimit: z.int().meta(limitNote) });
 
+export const usageAnswer = z
+  .object({
+    hour: windowAnswer,
+    day: spendWindowAnswer,
+    week: spendWindowAnswer,
+    month: spendWindowAnswer,
+    total: z.object({ leads: z.int(), limit: z.int().meta(limitNote) }),
+  })
+  .meta({ description: "what is used of each limit in the window that is now, in the partner's time zone" });
+
+export const ownPauseAnswer = z.object({
+  since: instantSchema,
+  until: instantSchema.nullable().meta({ description: "null: until it resumes" }),
+  by: z.string(),
+  reason: z.string().nullable(),
+});
+
 /** A partner as the API shows it: its document with secrets masked, and how it stands now. */
 export const partnerAnswer = z
   .object({
     id: z.uuid(),
     ...partnerSchema.shape,
     funds: fundsAnswer,
-    usage: z
-      .object({
-        hour: windowAnswer,
-        day: spendWindowAnswer,
-        week: spendWindowAnswer,
-        month: spendWindowAnswer,
-        total: z.object({ leads: z.int(), limit: z.int().meta(limitNote) }),
-      })
-      .meta({ description: "what is used of each limit in the window that is now, in the partner's time zone" }),
+    usage: usageAnswer,
     endpoint: z.object({
       state: z.enum(["working", "paused"]),
       pausedUntil: instantSchema.nullable(),
       pauseReason: z.string().nullable(),
       recent: z.string().meta({ description: "the last ten attempts, newest first: + went well, - did not" }),
     }),
+    ownPause: ownPauseAnswer.nullable().meta({ description: "the partner takes no leads now, by its own wish" }),
     warnings: z.array(warningSchema).meta({ description: "what is allowed and yet hardly meant" }),
     createdAt: instantSchema,
     updatedAt: instantSchema,
@@ -88,7 +99,7 @@ function presentPartner(
   now: Date,
 ): PartnerAnswer {
   const document = toDocument(row);
-  const isPaused = endpoint.pausedUntil !== null && endpoint.pausedUntil > now;
+  const isEndpointPaused = endpoint.pausedUntil !== null && endpoint.pausedUntil > now;
   return {
     id: row.id,
     ...document,
@@ -96,18 +107,19 @@ function presentPartner(
     funds: presentFunds(funds, row.creditLimitMinor),
     usage: presentUsage(usage, row.limits, row.timeZone, now),
     endpoint: {
-      state: isPaused ? "paused" : "working",
-      pausedUntil: isPaused ? (endpoint.pausedUntil?.toISOString() ?? null) : null,
-      pauseReason: isPaused ? endpoint.pauseReason : null,
+      state: isEndpointPaused ? "paused" : "working",
+      pausedUntil: isEndpointPaused ? (endpoint.pausedUntil?.toISOString() ?? null) : null,
+      pauseReason: isEndpointPaused ? endpoint.pauseReason : null,
       recent: endpoint.recent,
     },
+    ownPause: isPaused(row.ownPause, now) ? row.ownPause : null,
     warnings: partnerWarnings(document, config),
     createdAt: row.createdAt.toISOString(),
     updatedAt: row.updatedAt.toISOString(),
   };
 }
 
-function presentUsage(usage: LimitUsage, limits: Limits, timeZone: string, now: Date): PartnerAnswer["usage"] {
+export function presentUsage(usage: LimitUsage, limits: Limits, timeZone: string, now: Date): PartnerAnswer["usage"] {
   // A window that has passed is overwritten by the next lead; until then nothing is used of the present one.
   const isNow = (window: LimitWindow, start: Date) => start >= windowStart(window, timeZone, now);
   const endsAt = (window: LimitWindow) => (windowEnd(window, timeZone, now) ?? now).toISOString();

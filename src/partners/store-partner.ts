@@ -27,7 +27,7 @@ export type CreateResult =
   | { readonly kind: "invalid"; readonly fields: readonly FieldError[] };
 
 export type ChangeResult =
-  | { readonly kind: "stored" }
+  | { readonly kind: "stored"; readonly keys: readonly (keyof PartnerDocument)[] }
   | { readonly kind: "not_found" }
   | { readonly kind: "invalid"; readonly fields: readonly FieldError[] }
   | { readonly kind: "currency_in_use" };
@@ -105,46 +105,67 @@ export async function changePartner(
   id: string,
   patch: PartnerPatch,
 ): Promise<ChangeResult> {
-  const { organisationId, at } = change;
-  let isWoken = false;
-  const result = await inOrganisation(context.database, organisationId, async (transaction) => {
-    const before = await readDocument(transaction, context.vault, id);
-    if (before === null) return { kind: "not_found" } as const;
-    const campaigns = await readFittedCampaigns(transaction, id);
-    const kept = await withKeptSecrets(applyPatch(before, patch), before, campaigns);
-    if (!kept.ok) return { kind: "invalid", fields: kept.fields } as const;
-    const after = kept.document;
-    const unknown = await checkReturns(transaction, after, before);
-    if (unknown.length > 0) return { kind: "invalid", fields: unknown } as const;
-    const keys = changedKeys(before, after);
-    if (keys.includes("timeZone")) await lockAllUsage(transaction, id);
-    if (keys.includes("currency") && !(await changeAccountCurrency(transaction, id, after.currency))) {
-      return { kind: "currency_in_use" } as const;
-    }
-    if (keys.length === 0) return { kind: "stored" } as const;
-    await transaction
-      .updateTable("partners")
-      .set({ ...toColumns(context.vault, after), updatedAt: at })
-      .where("id", "=", id)
-      .execute();
-    if (keys.includes("timeZone")) await recountUsage(transaction, id, after.timeZone, at);
-    isWoken = keys.some((key) => maySetHoldsFree.has(key));
-    if (isWoken) await recheckHoldsOf(transaction, [id], at);
-    if (keys.includes("internet") || keys.includes("email")) await clearPause(transaction, id);
-    if (before.timeZone !== after.timeZone || before.alerts.fundsSummaryAt !== after.alerts.fundsSummaryAt) {
-      await scheduleSummary(transaction, id, after, at);
-    }
-    if (keys.includes("creditLimit") || keys.includes("lowFundsThreshold")) {
-      const isCredited = keys.includes("lowFundsThreshold") || after.creditLimit > before.creditLimit;
-      // Last: its account is locked after all else, as everywhere.
-      await sql`select partner_funds_changed(${id}, ${isCredited}, ${at})`.execute(transaction);
-    }
-    const object = { kind: "partner", id } as const;
-    await recordChange(transaction, change, object, pickKeys(masked(before), keys), pickKeys(masked(after), keys));
-    return { kind: "stored" } as const;
-  });
-  if (isWoken) context.waker.wake(drainPartner, { organisationId, partnerId: id });
+  const result = await inOrganisation(context.database, change.organisationId, async (transaction) =>
+    changePartnerIn(transaction, context.vault, change, id, patch),
+  );
+  wakeAfterChange(context, change.organisationId, id, result);
   return result;
+}
+
+/** To be called once the change is committed. */
+export function wakeAfterChange(
+  context: Context,
+  organisationId: string,
+  partnerId: string,
+  result: ChangeResult,
+): void {
+  if (result.kind === "stored" && result.keys.some((key) => maySetHoldsFree.has(key))) {
+    context.waker.wake(drainPartner, { organisationId, partnerId });
+  }
+}
+
+/** The same in a transaction. Where it refuses nothing is written. */
+export async function changePartnerIn(
+  transaction: Database,
+  vault: Vault,
+  change: Change,
+  id: string,
+  patch: PartnerPatch,
+): Promise<ChangeResult> {
+  const { at } = change;
+  const before = await readDocument(transaction, vault, id);
+  if (before === null) return { kind: "not_found" };
+  const campaigns = await readFittedCampaigns(transaction, id);
+  const kept = await withKeptSecrets(applyPatch(before, patch), before, campaigns);
+  if (!kept.ok) return { kind: "invalid", fields: kept.fields };
+  const after = kept.document;
+  const unknown = await checkReturns(transaction, after, before);
+  if (unknown.length > 0) return { kind: "invalid", fields: unknown };
+  const keys = changedKeys(before, after);
+  if (keys.includes("timeZone")) await lockAllUsage(transaction, id);
+  if (keys.includes("currency") && !(await changeAccountCurrency(transaction, id, after.currency))) {
+    return { kind: "currency_in_use" };
+  }
+  if (keys.length === 0) return { kind: "stored", keys };
+  await transaction
+    .updateTable("partners")
+    .set({ ...toColumns(vault, after), updatedAt: at })
+    .where("id", "=", id)
+    .execute();
+  if (keys.includes("timeZone")) await recountUsage(transaction, id, after.timeZone, at);
+  if (keys.some((key) => maySetHoldsFree.has(key))) await recheckHoldsOf(transaction, [id], at);
+  if (keys.includes("internet") || keys.includes("email")) await clearPause(transaction, id);
+  if (before.timeZone !== after.timeZone || before.alerts.fundsSummaryAt !== after.alerts.fundsSummaryAt) {
+    await scheduleSummary(transaction, id, after, at);
+  }
+  if (keys.includes("creditLimit") || keys.includes("lowFundsThreshold")) {
+    const isCredited = keys.includes("lowFundsThreshold") || after.creditLimit > before.creditLimit;
+    // Last: its account is locked after all else, as everywhere.
+    await sql`select partner_funds_changed(${id}, ${isCredited}, ${at})`.execute(transaction);
+  }
+  const object = { kind: "partner", id } as const;
+  await recordChange(transaction, change, object, pickKeys(masked(before), keys), pickKeys(masked(after), keys));
+  return { kind: "stored", keys };
 }
 
 /** Sets when the next summary of the partner's funds is due, and from when on it tells: from the one before, if there was one. */

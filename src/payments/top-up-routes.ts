@@ -18,7 +18,7 @@ import { readRefunds, readTopUp } from "./top-up-rows.ts";
 
 const tags = ["Payments"];
 
-const amountSchema = z
+export const amountSchema = z
   .int("must be a whole number of minor units (1250 is 12.50)")
   .min(1, "must be above zero")
   .max(mostMinorUnits, `must be at most ${mostMinorUnits}`);

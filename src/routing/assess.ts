@@ -3,6 +3,7 @@ import type { FieldValue } from "../channels/contract.ts";
 import type { WhenBlocked } from "../db/tables.ts";
 import { type LimitUsage, type ReachedLimit, reachedLimits } from "../partners/limit-usage.ts";
 import type { Limits } from "../partners/limit-windows.ts";
+import { isPaused, type OwnPause } from "../partners/own-pause.ts";
 import { openingAt, type Schedule } from "../partners/schedule.ts";
 import type { Billing } from "../prices/billing.ts";
 import { leadPrice, type Price } from "../prices/price.ts";
@@ -36,6 +37,8 @@ export interface Buyer {
   readonly whenCapped: WhenBlocked;
   readonly whenUnfunded: WhenBlocked;
   readonly spreadMs: number;
+  /** By its own wish; over once `until` is. */
+  readonly ownPause: OwnPause | null;
   readonly pausedUntil: Date | null;
   readonly pauseReason: string | null;
 }
@@ -91,6 +94,7 @@ export function blockedNow(candidate: Candidate, buyer: Buyer, standing: Standin
   const reasons: Reason[] = [];
   const opening = openingAt(buyer.schedule, buyer.timeZone, now);
   if (!opening.open) reasons.push({ code: "closed", until: opening.opensAt?.toISOString() ?? null });
+  if (isPaused(buyer.ownPause, now)) reasons.push({ code: "partner_paused", until: buyer.ownPause.until });
   const price = candidate.priceMinor;
   for (const limit of reachedLimits(standing.usage, buyer.limits, buyer.timeZone, now, price)) {
     reasons.push(limitReason("partner", limit, price));

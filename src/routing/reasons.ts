@@ -13,6 +13,7 @@ export type Reason =
   | { readonly code: "sale_limit_reached"; readonly limit: number }
   | { readonly code: "filter_not_matched"; readonly conditions: readonly string[] }
   | { readonly code: "closed"; readonly until: string | null }
+  | { readonly code: "partner_paused"; readonly until: string | null }
   | {
       readonly code: "limit_reached";
       readonly scope: "partner" | "campaign";
@@ -44,6 +45,7 @@ const fundsRecheckMs = 15 * 60_000;
 export function blockOf(reason: Reason): Block {
   switch (reason.code) {
     case "closed":
+    case "partner_paused":
       return reason.until === null ? "excluded" : "closed";
     case "limit_reached":
     case "spend_limit_reached":
@@ -86,6 +88,8 @@ export function explainReason(reason: Reason): string {
       return reason.until === null
         ? "The partner is closed and no opening is planned."
         : `The partner is closed until ${reason.until}.`;
+    case "partner_paused":
+      return `The partner has paused itself${untilWords(reason.until)}.`;
     case "limit_reached":
       return `${limitName(reason)} of ${reason.limit} is used up (${reason.used} taken)${untilWords(reason.until)}.`;
     case "spend_limit_reached":

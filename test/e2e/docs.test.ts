@@ -32,6 +32,7 @@ const pagesThatRun = [
   "docs/operations.md",
   "docs/api.md",
   "docs/people.md",
+  "docs/partner-portal.md",
 ].map(readPage);
 
 let installation: TestProcess;

@@ -187,6 +187,8 @@ interface Things {
   readonly userId: string;
   readonly outboundId: string;
   readonly referralId: string;
+  readonly partnerUserId: string;
+  readonly settingsChangeId: string;
 }
 
 /** One of each thing that an organisation can have. */
@@ -216,6 +218,7 @@ async function makeThings(client: TestClient): Promise<Things> {
     apiKeyId: await first("/v1/api-keys"),
     ...(await makeWorkflow(client, campaignId, leadId)),
     ...(await makePayment(client, partnerId)),
+    ...(await makePartnerUser(client, partnerId)),
     userId: (await client.call("POST", "/v1/users", { email: "vera@example.com", name: "Vera", role: "viewer" })).text(
       "id",
     ),
@@ -238,6 +241,27 @@ async function makeWorkflow(
   const referral = await client.call("POST", `/v1/leads/${leadId}/referrals`, { outboundId, confirmed: true });
   const inboundId = (await addInbound(client, workflow)).id;
   return { workflowId: workflow.id, inboundId, outboundId, referralId: referral.text("id") };
+}
+
+/** Who signs in for the partner, and a change that they ask for. */
+async function makePartnerUser(
+  client: TestClient,
+  partnerId: string,
+): Promise<Pick<Things, "partnerUserId" | "settingsChangeId">> {
+  const document = { email: "pia@example.com", name: "Pia", access: { level: "leads" } };
+  const made = await client.call("POST", `/v1/partners/${partnerId}/users`, document);
+  const [partnerUserId, settingsChangeId] = [made.text("id"), newId()];
+  const asked = { patch: "{}", before: "{}", state: "pending", askedAt: new Date(), askedBy: "test" } as const;
+  await inOrganisation(server.context.database, client.organisationId, async (transaction) =>
+    transaction
+      .insertInto("settingsChanges")
+      .values({
+        ...{ id: settingsChangeId, organisationId: client.organisationId, partnerId },
+        ...{ ...asked, askedByUserId: partnerUserId },
+      })
+      .execute(),
+  );
+  return { partnerUserId, settingsChangeId };
 }
 
 /** Of what was not sold: as there is no partner. */
@@ -329,6 +353,10 @@ const bodies: Readonly<Record<string, unknown>> = {
   "POST /v1/leads/{id}/notes": { text: "theirs" },
   "POST /v1/leads/{id}/referral-status": { status: "won" },
   "PATCH /v1/users/{id}": { name: "Mine now" },
+  "POST /v1/partners/{id}/users": { email: "mine@example.com", name: "Mine now", access: { level: "leads" } },
+  "PATCH /v1/partner-users/{id}": { name: "Mine now" },
+  "POST /v1/partner-users/{id}/password": { password: "seven boats in a harbour" },
+  "POST /v1/settings-changes/{id}/decide": { decision: "approved" },
 };
 
 /** What a key can ask at all: the rest is for who is signed in. */
@@ -360,6 +388,8 @@ describe("what one organisation has", () => {
       users: things.userId,
       outbounds: things.outboundId,
       referrals: things.referralId,
+      "partner-users": things.partnerUserId,
+      "settings-changes": things.settingsChangeId,
     };
     const kind = path.split("/")[2] ?? "";
     return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);

@@ -41,6 +41,7 @@ function buyer(id: string, change: Partial<Buyer> = {}): Buyer {
     spreadMs: 5000,
     pausedUntil: null,
     pauseReason: null,
+    ownPause: null,
     ...change,
   };
 }

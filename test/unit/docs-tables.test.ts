@@ -104,6 +104,7 @@ const reasons: Readonly<Record<ReasonCode, Reason>> = {
   sale_limit_reached: { code: "sale_limit_reached", limit: 1 },
   filter_not_matched: { code: "filter_not_matched", conditions: ['postcode must start with "SW"'] },
   closed: { code: "closed", until: "2026-11-23T09:00:00.000Z" },
+  partner_paused: { code: "partner_paused", until: "2026-11-23T09:00:00.000Z" },
   limit_reached: {
     code: "limit_reached",
     scope: "partner",
