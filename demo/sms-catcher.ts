@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SegmentedMessage } from "sms-segments-calculator";
 import { type Answer, behaviourFromQuery, type Misbehave, respond } from "./behaviour.ts";
+import { callDocument, type ReceivedCall, readCall, reportCall } from "./call-catcher.ts";
 import { Newest } from "./newest.ts";
 import { close, readBody, serve } from "./serve.ts";
 
@@ -31,28 +32,38 @@ export interface SmsCatcher {
   readonly url: string;
   /** The newest 1,000, oldest first. */
   texts(): readonly ReceivedText[];
+  /** The same of calls. */
+  calls(): readonly ReceivedCall[];
   misbehave(misbehave: Misbehave | null): void;
   stop(): Promise<void>;
 }
 
 interface State {
   readonly kept: Newest<ReceivedText>;
+  readonly calls: Newest<ReceivedCall>;
   readonly stopped: AbortController;
   misbehave: Misbehave | null;
 }
 
 /**
- * Starts a server that speaks the part of Twilio's API that sends a text: Messages.json of the demo account. It refuses
- * with Twilio's own codes, and reports `sent` and `delivered` (to +44 7700 900999 `undelivered`) to StatusCallback.
+ * Starts a server that speaks the parts of Twilio's API that send a text and place a call: Messages.json and Calls.json of
+ * the demo account. It refuses with Twilio's own codes, and reports `sent` and `delivered` (to +44 7700 900999
+ * `undelivered`) to StatusCallback, and the end of a call to the action of its `<Dial>`.
  */
 export async function startSmsCatcher(host: string, port: number): Promise<SmsCatcher> {
-  const state: State = { kept: new Newest(keptTexts), stopped: new AbortController(), misbehave: null };
+  const state: State = {
+    kept: new Newest(keptTexts),
+    calls: new Newest(keptTexts),
+    stopped: new AbortController(),
+    misbehave: null,
+  };
   // Each text whose reports are still to be sent listens.
   setMaxListeners(0, state.stopped.signal);
   const { server, url } = await serve(host, port, (request, response) => route(state, request, response));
   return {
     url,
     texts: () => state.kept.list(),
+    calls: () => state.calls.list(),
     misbehave(misbehave) {
       state.misbehave = misbehave;
     },
@@ -75,7 +86,8 @@ async function route(state: State, request: IncomingMessage, response: ServerRes
 }
 
 function answer(state: State, request: IncomingMessage, url: URL, form: URLSearchParams): Answer {
-  const account = /^\/2010-04-01\/Accounts\/(AC[0-9a-f]{32})\/Messages\.json$/.exec(url.pathname)?.[1];
+  const [, account, what] =
+    /^\/2010-04-01\/Accounts\/(AC[0-9a-f]{32})\/(Messages|Calls)\.json$/.exec(url.pathname) ?? [];
   if (account === undefined || request.method !== "POST") {
     return refusal(404, 20404, `The requested resource ${url.pathname} was not found`);
   }
@@ -83,6 +95,7 @@ function answer(state: State, request: IncomingMessage, url: URL, form: URLSearc
   if (request.headers.authorization !== `Basic ${credentials}` || account !== demoAccount.accountSid) {
     return refusal(401, 20003, "Authenticate");
   }
+  if (what === "Calls") return answerCall(state, form);
   const problem = findProblem(form);
   if (problem) {
     return problem;
@@ -94,6 +107,16 @@ function answer(state: State, request: IncomingMessage, url: URL, form: URLSearc
     void report(state, text, callback);
   }
   return { status: 201, contentType: "application/json", body: JSON.stringify(resource(text)) };
+}
+
+function answerCall(state: State, form: URLSearchParams): Answer {
+  const { accountSid } = demoAccount;
+  const asked = readCall(form);
+  if (!asked.ok) return refusal(400, asked.code, asked.message);
+  state.calls.add(asked.call);
+  void reportCall(asked.call, accountSid, sign, state.stopped.signal);
+  const body = JSON.stringify(callDocument(asked.call, accountSid));
+  return { status: 201, contentType: "application/json", body };
 }
 
 /** The codes are from Twilio's error dictionary, the magic numbers those of its test credentials. */

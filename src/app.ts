@@ -29,6 +29,9 @@ import { reversalRoutes } from "./leads/reversal-routes.ts";
 import { workRoutes } from "./leads/work-routes.ts";
 import { ledgerRoutes } from "./ledger/ledger-routes.ts";
 import { payoutRoutes } from "./ledger/payout-routes.ts";
+import { offerPageRoutes } from "./offers/offer-page-routes.ts";
+import { offerRoutes } from "./offers/offer-routes.ts";
+import { transferCallbackRoutes, transferRoutes } from "./offers/transfer-routes.ts";
 import { apiKeyRoutes } from "./organisations/api-key-routes.ts";
 import { organisationRoutes } from "./organisations/organisation-routes.ts";
 import { partnerRoutes } from "./partners/partner-routes.ts";
@@ -100,10 +103,11 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
+  await api.register(async (pages) => offerPageRoutes(pages, context));
   const guesses = createGuesses(context);
   const signIn = (v1: Api) => signInRoutes(v1, context, guesses);
   const open = [
-    ...[signIn, intakeRoutes, smsStatusRoutes, payPalRoutes],
+    ...[signIn, intakeRoutes, smsStatusRoutes, transferCallbackRoutes, payPalRoutes],
     ...[referralRoutes, formRoutes, statusCallbackRoutes],
   ];
   for (const routes of [guardedRoutes, ...open]) {
@@ -142,6 +146,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   workRoutes(v1, context);
   billingRoutes(v1, context);
   deliveryRoutes(v1, context);
+  offerRoutes(v1, context);
+  transferRoutes(v1, context);
   outboundRoutes(v1, context);
   sentReferralRoutes(v1, context);
   alertRoutes(v1, context);

@@ -82,16 +82,18 @@ const environmentSchema = z
     TWILIO_ACCOUNT_SID: z.string().startsWith("AC", "must begin with AC").optional(),
     TWILIO_AUTH_TOKEN: z.string().min(1).optional(),
     TWILIO_FROM: z.string().min(1).optional(),
+    TWILIO_CALLER: z
+      .string()
+      .regex(/^\+[1-9]\d{6,14}$/, "must be a telephone number such as +442079460000")
+      .optional(),
     TWILIO_BASE_URL: addressOf("http:", "https:").optional(),
     PAYPAL_BASE_URL: addressOf("http:", "https:").optional(),
   })
   .superRefine((values, context) => {
     const twilio = ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM"] as const;
-    const missing = twilio.filter((name) => values[name] === undefined);
-    if (missing.length > 0 && missing.length < twilio.length) {
-      for (const name of missing) {
-        context.addIssue({ code: "custom", path: [name], message: "is needed where another TWILIO_ setting is given" });
-      }
+    if ([...twilio, "TWILIO_CALLER" as const].every((name) => values[name] === undefined)) return;
+    for (const name of twilio.filter((one) => values[one] === undefined)) {
+      context.addIssue({ code: "custom", path: [name], message: "is needed where another TWILIO_ setting is given" });
     }
   });
 
@@ -157,6 +159,7 @@ function toConfig(values: z.infer<typeof environmentSchema>) {
             accountSid: values.TWILIO_ACCOUNT_SID,
             authToken: values.TWILIO_AUTH_TOKEN,
             from: values.TWILIO_FROM,
+            callerNumber: values.TWILIO_CALLER ?? null,
             baseUrl: values.TWILIO_BASE_URL,
           },
     payPalBaseUrl: values.PAYPAL_BASE_URL,

@@ -116,7 +116,12 @@ function withDemo(config: Config, { mail, sms, payPal, allowHosts }: DemoReceive
       from: "Handoff <handoff@demo.test>",
     },
     payPalBaseUrl: config.payPalBaseUrl ?? payPal.url,
-    twilio: config.twilio ?? { ...demoAccount, from: "+447700900000", baseUrl: sms.url },
+    twilio: config.twilio ?? {
+      ...demoAccount,
+      from: "+447700900000",
+      callerNumber: "+447700900000",
+      baseUrl: sms.url,
+    },
   };
 }
 

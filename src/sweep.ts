@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import { checkPayments } from "../queues/check-payments.ts";
 import { closeSales } from "../queues/close-sales.ts";
 import { drainPartner } from "../queues/drain-partner.ts";
+import { expireOffers } from "../queues/expire-offers.ts";
 import { routeLeads } from "../queues/route-leads.ts";
 import { sendAlerts } from "../queues/send-alerts.ts";
 import { sendReferralStatus } from "../queues/send-referral-status.ts";
@@ -63,6 +64,11 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
     select * from due_closings(${now})`.execute(database);
   for (const { organisationId, dueSince } of closings.rows) {
     waker.wake(closeSales, { organisationId }, lateness(dueSince));
+  }
+  const offers = await sql<{ organisationId: string; dueSince: Date }>`
+    select * from due_offers(${now})`.execute(database);
+  for (const { organisationId, dueSince } of offers.rows) {
+    waker.wake(expireOffers, { organisationId }, lateness(dueSince));
   }
   const payments = await sql<{ organisationId: string; dueSince: Date }>`
     select * from due_top_ups(${now})`.execute(database);

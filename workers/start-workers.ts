@@ -5,6 +5,7 @@ import { checkPaymentsWorker } from "./check-payments.ts";
 import { closeSalesWorker } from "./close-sales.ts";
 import type { JobWorker } from "./define-worker.ts";
 import { drainPartnerWorker } from "./drain-partner.ts";
+import { expireOffersWorker } from "./expire-offers.ts";
 import { routeLeadsWorker } from "./route-leads.ts";
 import { sendAlertsWorker } from "./send-alerts.ts";
 import { sendReferralStatusWorker } from "./send-referral-status.ts";
@@ -14,6 +15,7 @@ import { sendReferralsWorker } from "./send-referrals.ts";
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
   { worker: routeLeadsWorker, concurrency: () => 4 },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
+  { worker: expireOffersWorker, concurrency: () => 2 },
   { worker: sendAlertsWorker, concurrency: () => 20 },
   { worker: sendReferralStatusWorker, concurrency: () => 4 },
   { worker: closeSalesWorker, concurrency: () => 2 },

@@ -129,6 +129,7 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     document: { partnerId: partner, comment: "for the trial", override: true },
   });
   await fillWorkflow(attacker, report, key, shop.campaignId, lead);
+  people.push(await offerLead(attacker, report, delivery, key));
   // Partners' days are those of London.
   const today = new Date().toLocaleDateString("sv-SE", { timeZone: "Europe/London" });
   await attacker.call(report, {
@@ -185,6 +186,23 @@ async function addUser(attacker: Attacker, report: Report, key: string): Promise
   } finally {
     await client.end();
   }
+}
+
+/** A lead that is offered to a partner, which has a day to accept it; gives whose it is. */
+async function offerLead(
+  attacker: Attacker,
+  report: Report,
+  delivery: Readonly<Record<string, unknown>>,
+  key: string,
+): Promise<ReturnType<Attacker["person"]>> {
+  const partner = await addPartner(attacker, report, { ...delivery, acceptFirst: {} }, key);
+  const shop = await addCampaign(attacker, report, [partner], key);
+  const document = attacker.person();
+  const path = `/v1/intake/${shop.intakeKey}?wait=2000`;
+  const sent = await attacker.call(report, { method: "POST", path, key: null, document });
+  const offered = await attacker.call(report, { path: `/v1/deliveries?leadId=${textAt(sent.json, "leadId")}`, key });
+  if (valueAt(offered.json, "data.0.state") !== "offered") report("accepted_bad", "a lead was not offered");
+  return document;
 }
 
 /** What the stranger has of each kind, by the first part of the path and by the name that other things call it by. */

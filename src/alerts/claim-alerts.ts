@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Field } from "../campaigns/fields.ts";
 import type { EmailSettings } from "../channels/settings.ts";
 import type { Database } from "../db/database.ts";
-import type { LeadFields, LeadState } from "../db/tables.ts";
+import type { DeliveryState, LeadFields, LeadState } from "../db/tables.ts";
 import type { AlertKind } from "./insert-alerts.ts";
 
 /** Longer than any attempt takes with its settling. A worker that dies leaves its alerts to be sent again after this. */
@@ -25,6 +25,9 @@ export interface ClaimedAlert {
   /** As stored: secrets inside are encrypted. */
   readonly partnerEmail: EmailSettings | null;
   readonly deliveryId: string | null;
+  readonly deliveryState: DeliveryState | null;
+  /** Until when the partner may accept the lead. */
+  readonly offerUntil: Date | null;
   readonly priceMinor: number | null;
   readonly currency: string | null;
   readonly leadId: string | null;
@@ -61,7 +64,8 @@ export async function claimAlerts(
     )
     select c.id, c.kind, c.channel, c.recipient, c.attempt_count, c.detail, c.created_at, c.partner_id, c.delivery_id,
       c.lead_id, o.name as organisation_name, p.name as partner_name, p.time_zone as partner_time_zone,
-      p.email as partner_email, d.price_minor, d.currency, l.state as lead_state, l.fields as lead_fields, l.source as lead_source, l.received_at,
+      p.email as partner_email, d.state as delivery_state, d.offer_until, d.price_minor,
+      d.currency, l.state as lead_state, l.fields as lead_fields, l.source as lead_source, l.received_at,
       k.id as campaign_id, k.name as campaign_name, k.fields as campaign_fields,
       coalesce((select jsonb_agg(x.fields order by x.position) from contacts x where x.lead_id = c.lead_id), '[]') as contacts,
       (select jsonb_build_object('state', r.state, 'reason', r.reason_text, 'comment', r.comment, 'note', r.note)

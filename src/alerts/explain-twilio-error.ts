@@ -2,7 +2,9 @@
 const reasons: Readonly<Record<number, string>> = {
   20003: "Twilio did not accept TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.",
   20429: "Twilio takes no more messages at the moment.",
+  21210: "TWILIO_CALLER is not a number that this Twilio account may call from.",
   21211: "The number is not a valid phone number.",
+  21215: "The Twilio account may not call this country.",
   21408: "The Twilio account may not send to this country.",
   21606: "TWILIO_FROM is not a number that can send SMS.",
   21610: "The recipient has unsubscribed by replying STOP.",

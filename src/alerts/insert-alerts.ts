@@ -34,6 +34,8 @@ export interface NewAlert {
 export const recipientSeparator = ", ";
 
 export const alertKinds = [
+  // Made by the database, in the transaction that offers the lead: tell_of_offers.
+  "lead_offered",
   "lead_referred",
   "lead_copy",
   "endpoint_paused",

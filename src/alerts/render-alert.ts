@@ -1,12 +1,15 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { type PreviewField, previewFields, previewOf } from "../campaigns/preview.ts";
 import type { FieldValue, MailRequest, TemplateVariables } from "../channels/contract.ts";
 import { emailChannel } from "../channels/email.ts";
 import { moneyFields } from "../channels/money-fields.ts";
 import { type PlaceName, renderTemplate } from "../channels/templates.ts";
 import type { Context } from "../context.ts";
+import type { LeadFields } from "../db/tables.ts";
 import { requireInvoice } from "../invoices/invoice.ts";
+import { offerUrlOf } from "../offers/offer-link.ts";
 import { openDeliverySettings } from "../partners/delivery-settings.ts";
 import { linkOf } from "../people/links.ts";
 import { projectRoot } from "../project-root.ts";
@@ -21,6 +24,8 @@ interface AlertVariables extends TemplateVariables {
   readonly partner: TemplateVariables["partner"] & { readonly time_zone: string };
   /** Found among the lead's fields, whatever the campaign calls them. */
   readonly contact: LeadContact;
+  /** What a partner may see of a lead that it has not accepted yet. */
+  readonly preview: readonly PreviewField[];
   /** What the alert is about, beyond the rest: reason, until, ... */
   readonly alert: Readonly<Record<string, FieldValue>>;
 }
@@ -33,7 +38,7 @@ export type RenderedAlert<Content> =
 
 /** The SMS of an alert, one line, counted and cut to what an SMS holds. Says which template cannot be used, and why. */
 export async function renderAlertSms(context: Context, alert: ClaimedAlert): Promise<RenderedAlert<SmsText>> {
-  const rendered = await renderFiles(context.config.dataDirectory, alert, {
+  const rendered = await renderFiles(context, alert, {
     text: [`sms/${fileName(alert)}.liquid`, "line"],
   });
   return rendered.ok ? { ok: true, content: fitSms(rendered.content.text) } : rendered;
@@ -47,7 +52,7 @@ export async function renderAlertMail(
 ): Promise<RenderedAlert<AlertMail>> {
   if (alert.kind === "lead_copy") return renderLeadCopy(context, alert);
   const name = `email/alert-${fileName(alert)}`;
-  const rendered = await renderFiles(context.config.dataDirectory, withLink(context, alert), {
+  const rendered = await renderFiles(context, withLink(context, alert), {
     subject: [`${name}.subject.liquid`, "line"],
     text: [`${name}.text.liquid`, "text"],
     html: [`${name}.html.liquid`, "html"],
@@ -77,10 +82,10 @@ async function attachInvoice(context: Context, organisationId: string, alert: Cl
 }
 
 /** The mail that the partner's email settings make of the lead, to those it was meant for when the lead was sold. */
-function renderLeadCopy({ vault }: Context, alert: ClaimedAlert): RenderedAlert<AlertMail> {
-  const { email } = openDeliverySettings(vault, { internet: null, email: alert.partnerEmail });
+function renderLeadCopy(context: Context, alert: ClaimedAlert): RenderedAlert<AlertMail> {
+  const { email } = openDeliverySettings(context.vault, { internet: null, email: alert.partnerEmail });
   if (email === null) return { ok: false, reason: "The partner has no email settings any more." };
-  const rendered = emailChannel.render(alertVariables(alert), email);
+  const rendered = emailChannel.render(alertVariables(context, alert), email);
   if (!rendered.ok) return { ok: false, reason: `The partner's ${rendered.field} cannot be used: ${rendered.reason}.` };
   if (rendered.request.kind !== "mail") throw new Error("The email channel rendered something that is no mail.");
   const { subject, text, html, headers } = rendered.request;
@@ -95,15 +100,15 @@ function fileName(alert: ClaimedAlert): string {
 }
 
 async function renderFiles<Part extends string>(
-  dataDirectory: string,
+  context: Context,
   alert: ClaimedAlert,
   files: Readonly<Record<Part, readonly [file: string, place: PlaceName]>>,
 ): Promise<RenderedAlert<Readonly<Record<Part, string>>>> {
-  const variables = alertVariables(alert);
+  const variables = alertVariables(context, alert);
   const content = {} as Record<Part, string>;
   for (const part of Object.keys(files) as Part[]) {
     const [file, place] = files[part];
-    const source = await readTemplate(dataDirectory, file);
+    const source = await readTemplate(context.config.dataDirectory, file);
     if (source === null) return { ok: false, reason: `There is no template ${file}.` };
     const rendered = renderTemplate(source, place, variables);
     if (!rendered.ok) return { ok: false, reason: `The template ${file} cannot be used: ${rendered.reason}.` };
@@ -118,9 +123,8 @@ async function readTemplate(dataDirectory: string, file: string): Promise<string
   return path === undefined ? null : readFile(path, "utf8");
 }
 
-function alertVariables(alert: ClaimedAlert): AlertVariables {
-  const absent = Object.fromEntries((alert.campaignFields ?? []).map((field) => [field.key, null]));
-  const fields = { ...absent, ...alert.leadFields };
+function alertVariables(context: Context, alert: ClaimedAlert): AlertVariables {
+  const { lead, contact, contacts, preview } = shownOf(alert);
   return {
     organisation: { name: alert.organisationName },
     partner: {
@@ -133,15 +137,40 @@ function alertVariables(alert: ClaimedAlert): AlertVariables {
       name: alert.campaignName ?? "",
       money: moneyFields(alert.campaignFields ?? []),
     },
-    lead: {
-      ...fields,
-      id: alert.leadId,
-      received_at: alert.receivedAt?.toISOString() ?? null,
-      source: alert.leadSource,
-    },
-    contacts: alert.contacts,
-    contact: leadContact(alert.campaignFields ?? [], fields),
+    lead: { ...lead, id: alert.leadId, received_at: alert.receivedAt?.toISOString() ?? null },
+    contacts,
+    contact,
+    preview,
     delivery: { id: alert.deliveryId ?? "", price_minor: alert.priceMinor, currency: alert.currency, test: false },
-    alert: { id: alert.id, created_at: alert.createdAt.toISOString(), ...alert.detail, ...alert.returned },
+    alert: {
+      id: alert.id,
+      created_at: alert.createdAt.toISOString(),
+      ...alert.detail,
+      ...alert.returned,
+      ...offerOf(context, alert),
+    },
   };
+}
+
+/** What of a lead an alert's template can print. Of one that is only offered that is the preview, whatever the template names. */
+function shownOf({ kind, campaignFields, leadFields, leadSource, contacts }: ClaimedAlert) {
+  const all = campaignFields ?? [];
+  const isOffered = kind === "lead_offered";
+  const shown = isOffered ? previewFields(all) : all;
+  const absent = Object.fromEntries(all.map((field): [string, FieldValue] => [field.key, null]));
+  const known: LeadFields = isOffered
+    ? Object.fromEntries(shown.map(({ key }) => [key, leadFields?.[key] ?? null]))
+    : { ...leadFields };
+  const fields = { ...absent, ...known };
+  return {
+    lead: { ...fields, source: isOffered ? null : leadSource },
+    contact: leadContact(shown, fields),
+    contacts: isOffered ? [] : contacts,
+    preview: previewOf(all, known),
+  };
+}
+
+function offerOf(context: Context, { kind, deliveryId, offerUntil }: ClaimedAlert): AlertVariables["alert"] {
+  if (kind !== "lead_offered" || deliveryId === null) return {};
+  return { url: offerUrlOf(context, deliveryId), until: offerUntil?.toISOString() ?? null };
 }

@@ -24,6 +24,8 @@ async function attempt(context: Context, organisationId: string, alert: ClaimedA
   }
   if (alert.leadState === "erased")
     return failForGood("lead_erased", "The lead was erased before this alert was sent.");
+  if (alert.kind === "lead_offered" && !isOfferOpen(alert, context.clock()))
+    return failForGood("offer_over", "The offer was answered or over before this alert was sent.");
   if (alert.channel === "sms") {
     const sms = await renderAlertSms(context, alert);
     if (!sms.ok) return failForGood("template", sms.reason);
@@ -33,6 +35,10 @@ async function attempt(context: Context, organisationId: string, alert: ClaimedA
   }
   const mail = await renderAlertMail(context, organisationId, alert);
   return mail.ok ? sendAlertMail(context, alert, mail.content) : failForGood("template", mail.reason);
+}
+
+function isOfferOpen({ deliveryState, offerUntil }: ClaimedAlert, now: Date): boolean {
+  return deliveryState === "offered" && offerUntil !== null && offerUntil > now;
 }
 
 /** Our own fault, so the log gets the place. The message stays out of it: it may quote what the alert says. */

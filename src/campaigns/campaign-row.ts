@@ -8,6 +8,7 @@ export const campaignColumns = [
   "active",
   "timeZone",
   "saleLimit",
+  "routeAfterMinutes",
   "holdHours",
   "whenClosed",
   "whenCapped",

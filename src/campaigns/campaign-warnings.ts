@@ -4,6 +4,7 @@ import type { Warning } from "../http/api.ts";
 import { checkDelivery, checkMs } from "../partners/check-delivery.ts";
 import { readsPrice } from "../partners/partner-warnings.ts";
 import type { CampaignDocument } from "./campaign.ts";
+import { previewFields } from "./preview.ts";
 
 /**
  * What in a campaign's document is allowed and yet hardly meant, and why. `partners` are those of its routing. To be asked
@@ -54,12 +55,14 @@ async function routingWarnings(document: CampaignDocument, partners: readonly Ro
 }
 
 async function noteOn(partner: RoutedPartner, campaign: CampaignDocument, time: TrialTime): Promise<string | null> {
-  const { type, active, internet, email } = partner;
+  const { type, active, internet, email, acceptFirst } = partner;
   if (type === "introducer") return "only introduces leads and gets none";
   if (!active) return "is switched off";
   if (internet === null && email === null) return "has no delivery set up";
   if (time.isOver()) return "was not tried: the templates of those before it take too long";
   const [problem] = await checkDelivery({ internet, email }, [campaign], time);
+  if (problem === undefined && acceptFirst !== null && previewFields(campaign.fields).length === 0)
+    return "accepts its leads first, and no field is marked as preview: it sees nothing of them";
   return problem === undefined ? null : `cannot be delivered to: ${problem.field}: ${problem.message}`;
 }
 
@@ -71,7 +74,7 @@ export async function readRoutedPartners(transaction: Database, { routing }: Cam
   if (ids.length === 0) return [];
   return transaction
     .selectFrom("partners")
-    .select(["id", "type", "active", "internet", "email"])
+    .select(["id", "type", "active", "internet", "email", "acceptFirst"])
     .where("id", "in", ids)
     .execute();
 }

@@ -44,6 +44,12 @@ export const campaignSchema = z.strictObject({
   active: z.boolean().default(true),
   timeZone: timeZoneSchema,
   saleLimit: z.int().min(0).max(100).default(1),
+  routeAfterMinutes: z
+    .int()
+    .min(0)
+    .max(10_080)
+    .default(0)
+    .meta({ description: "how long a lead is left to agents, who may hand it over by telephone, before it is routed" }),
   holdHours: z.int().min(0).max(8760).default(72),
   whenClosed: whenBlockedSchema.default("next"),
   whenCapped: whenBlockedSchema.default("next"),

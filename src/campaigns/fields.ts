@@ -30,6 +30,7 @@ const ofEveryType = {
     .optional()
     .meta({ description: "contact marks the fields of the main contact" }),
   shareable: z.boolean().optional().meta({ description: "goes along when a lead is referred to another organisation" }),
+  preview: z.boolean().optional().meta({ description: "whether a partner sees it before it has accepted the lead" }),
 };
 
 const choiceSchema = z.string().trim().min(1, "must not be empty").max(200, "must be at most 200 characters");

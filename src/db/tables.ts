@@ -3,19 +3,19 @@ import type { CampaignValue, Duplicates, RoutingGroup } from "../campaigns/campa
 import type { Field } from "../campaigns/fields.ts";
 import type { FieldValue } from "../channels/contract.ts";
 import type { EmailSettings, InternetSettings } from "../channels/settings.ts";
-import type { PartnerStatus } from "../delivery/partner-status.ts";
+import type { AcceptFirst } from "../partners/accept-first.ts";
 import type { Limits } from "../partners/limit-windows.ts";
 import type { OwnPause } from "../partners/own-pause.ts";
 import type { PartnerAlerts, PartnerContact } from "../partners/partner.ts";
 import type { Schedule } from "../partners/schedule.ts";
-import type { Billing, BillingPoint } from "../prices/billing.ts";
+import type { Billing } from "../prices/billing.ts";
 import type { AgreedCost, LeadCost } from "../prices/lead-cost.ts";
 import type { PriceList } from "../prices/price.ts";
-import type { PriceNote, SaleTerms } from "../prices/sale-terms.ts";
 import type { ReturnPolicy } from "../returns/return-policy.ts";
 import type { ReturnReason } from "../returns/return-reasons.ts";
 import type { ConsideredPartner, Turns } from "../routing/choose.ts";
 import type { Reason } from "../routing/reasons.ts";
+import type { DeliveryTables } from "./delivery-tables.ts";
 import type { InvoiceTables } from "./invoice-tables.ts";
 import type { LedgerTables } from "./ledger-tables.ts";
 import type { PaymentTables } from "./payment-tables.ts";
@@ -23,6 +23,8 @@ import type { PeopleTables } from "./people-tables.ts";
 import type { PortalTables } from "./portal-tables.ts";
 import type { ReferralTables } from "./referral-tables.ts";
 import type { ReturnTables } from "./return-tables.ts";
+
+export type { DeliveryRow, DeliveryState, OfferKind } from "./delivery-tables.ts";
 
 /** The rows of src/db/migrations, column by column. Instants are Date, money is integer minor units. */
 
@@ -39,21 +41,9 @@ export type LeadState =
   | "invalid"
   | "returned"
   | "erased";
-export type DeliveryState =
-  | "held"
-  | "offered"
-  | "sending"
-  | "delivered"
-  | "rejected"
-  | "failed"
-  | "uncertain"
-  | "declined"
-  | "expired"
-  | "cancelled"
-  | "returned";
 export type WhenBlocked = "next" | "hold";
 
-type JsonObject = Record<string, unknown>;
+export type JsonObject = Record<string, unknown>;
 export type LeadFields = Record<string, FieldValue>;
 
 /** Why a delivery is held, and whether the partner gave up its turn in the rotation for it. */
@@ -123,6 +113,7 @@ interface PartnerRow {
   contact: Json<PartnerContact>;
   limits: Json<Limits>;
   schedule: Json<Schedule> | null;
+  acceptFirst: ColumnType<AcceptFirst | null, string | null | undefined, string | null>;
   whenClosed: WhenBlocked | null;
   whenCapped: WhenBlocked | null;
   whenUnfunded: WhenBlocked | null;
@@ -178,6 +169,7 @@ interface CampaignRow {
   active: boolean;
   timeZone: string;
   saleLimit: number;
+  routeAfterMinutes: Generated<number>;
   holdHours: number;
   whenClosed: WhenBlocked;
   whenCapped: WhenBlocked;
@@ -282,62 +274,6 @@ interface DecisionRow {
   explanation: Json<ConsideredPartner[]>;
 }
 
-export interface DeliveryRow {
-  id: string;
-  organisationId: string;
-  leadId: string;
-  campaignId: string;
-  partnerId: string;
-  groupId: string | null;
-  state: DeliveryState;
-  dueAt: Date | null;
-  holdUntil: Date | null;
-  holdReason: Json<HoldReason> | null;
-  priceMinor: number;
-  currency: string;
-  reservedAt: Date | null;
-  manual: Generated<boolean>;
-  override: Generated<boolean>;
-  withdrawn: Generated<boolean>;
-  redeliveryOf: "delivered" | "uncertain" | null;
-  claimToken: string | null;
-  sendingSince: Date | null;
-  attemptCount: Generated<number>;
-  tries: Generated<number>;
-  mayHaveArrived: Generated<boolean>;
-  reference: string | null;
-  reason: string | null;
-  createdAt: Date;
-  finishedAt: Date | null;
-  terms: ColumnType<SaleTerms | null, string | null | undefined, string | null>;
-  billedMinor: Generated<number>;
-  billingPoint: ColumnType<BillingPoint | null, BillingPoint | null | undefined>;
-  billingClosesAt: ColumnType<Date | null, Date | null | undefined>;
-  billingClosedAt: ColumnType<Date | null, Date | null | undefined>;
-  answeredPrice: ColumnType<string | null, string | null | undefined>;
-  priceNote: ColumnType<PriceNote | null, PriceNote | null | undefined>;
-  costMinor: Generated<number>;
-  soldAt: ColumnType<Date | null, Date | null | undefined>;
-  reversedAt: ColumnType<Date | null, Date | null | undefined>;
-  partnerStatus: ColumnType<PartnerStatus | null, PartnerStatus | null | undefined>;
-}
-
-interface AttemptRow {
-  deliveryId: string;
-  number: number;
-  organisationId: string;
-  channel: string;
-  startedAt: Date;
-  durationMs: number;
-  outcome: "accepted" | "rejected" | "retry" | "broken" | "interrupted";
-  reason: string | null;
-  arrived: "no" | "yes" | "unknown";
-  status: number | null;
-  request: Json<JsonObject> | null;
-  response: Json<JsonObject> | null;
-  retryAt: Date | null;
-}
-
 interface AlertRow {
   id: string;
   organisationId: string;
@@ -360,7 +296,8 @@ interface AlertRow {
 }
 
 export interface Tables
-  extends InvoiceTables,
+  extends DeliveryTables,
+    InvoiceTables,
     LedgerTables,
     PaymentTables,
     PeopleTables,
@@ -382,7 +319,5 @@ export interface Tables
   idempotencyKeys: IdempotencyKeyRow;
   leadEvents: LeadEventRow;
   decisions: DecisionRow;
-  deliveries: DeliveryRow;
-  attempts: AttemptRow;
   alerts: AlertRow;
 }

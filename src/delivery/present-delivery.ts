@@ -59,6 +59,14 @@ export const deliveryAnswer = z
       .object({ until: instantSchema.nullable(), reason: reasonAnswer })
       .nullable()
       .meta({ description: "what it waits for" }),
+    offer: z
+      .object({
+        kind: z.enum(["accept", "transfer"]),
+        until: instantSchema,
+        answeredAt: instantSchema.nullable().meta({ description: "null: not yet, or not in time" }),
+      })
+      .nullable()
+      .meta({ description: "how the partner was asked first: to accept it, or by telephone; null: it was not" }),
     dueAt: instantSchema.nullable().meta({ description: "when something happens next" }),
     manual: z.boolean().meta({ description: "sent by hand" }),
     override: z.boolean().meta({ description: "past limits, hours or funds" }),
@@ -131,6 +139,9 @@ const columns = [
   "d.soldAt",
   "d.reversedAt",
   "d.partnerStatus",
+  "d.offer",
+  "d.offerUntil",
+  "d.answeredAt",
   "p.name as partnerName",
 ] as const;
 
@@ -141,7 +152,7 @@ export function selectDeliveries(transaction: Database) {
 
 type PresentedRow = Omit<
   Selectable<DeliveryRow>,
-  "organisationId" | "reservedAt" | "redeliveryOf" | "claimToken" | "sendingSince" | "tries" | "withdrawn"
+  "organisationId" | "reservedAt" | "redeliveryOf" | "claimToken" | "sendingSince" | "tries" | "withdrawn" | "calledAt"
 > & { readonly partnerName: string };
 
 /** In these a delivery holds money. */
@@ -149,7 +160,8 @@ const reservedStates: readonly DeliveryState[] = ["offered", "sending", "deliver
 
 export function presentDelivery(row: PresentedRow): DeliveryAnswer {
   const { priceMinor, terms, billedMinor, billingPoint, billingClosesAt, billingClosedAt, costMinor, ...sold } = row;
-  const { holdUntil, holdReason, dueAt, createdAt, finishedAt, soldAt, reversedAt, ...rest } = sold;
+  const { holdUntil, holdReason, offer, offerUntil, answeredAt, ...told } = sold;
+  const { dueAt, createdAt, finishedAt, soldAt, reversedAt, ...rest } = told;
   const reason = holdReason?.reason;
   return {
     ...rest,
@@ -168,6 +180,10 @@ export function presentDelivery(row: PresentedRow): DeliveryAnswer {
       row.state === "held" && reason !== undefined
         ? { until: holdUntil?.toISOString() ?? null, reason: { ...reason, text: explainReason(reason) } }
         : null,
+    offer:
+      offer === null || offerUntil === null
+        ? null
+        : { kind: offer, until: offerUntil.toISOString(), answeredAt: answeredAt?.toISOString() ?? null },
     dueAt: dueAt?.toISOString() ?? null,
     createdAt: createdAt.toISOString(),
     finishedAt: finishedAt?.toISOString() ?? null,

@@ -8,8 +8,8 @@ const mostAtOnce = 500;
 
 /**
  * Takes leads back from a partner that cannot be sent any now: those that it surely never saw go on to routing at once,
- * which asks the next partner or holds them; those that it may have, and those that staff sent there, wait until the
- * obstacle passes. What is due and cannot wait is left due. Gives the campaigns that have leads to route.
+ * which asks the next partner or holds them; those that it may have, those that it has accepted, and those that staff sent
+ * there, wait until the obstacle passes. What is due and cannot wait is left due. Gives the campaigns that have leads to route.
  */
 export async function returnBacklog(
   context: Context,
@@ -34,7 +34,7 @@ async function returnSome(
   reason: string,
   now: Date,
 ): Promise<{ readonly found: number; readonly returned: readonly SettledSale[] }> {
-  const unseen = sql`state = 'sending' and due_at <= ${now} and not manual and not may_have_arrived
+  const unseen = sql`state = 'sending' and due_at <= ${now} and not manual and offer is null and not may_have_arrived
     and sending_since is null and redelivery_of is null`;
   return inOrganisation(context.database, partner.organisationId, async (transaction) => {
     const { rows: due } = await sql<{ id: string; leadId: string }>`

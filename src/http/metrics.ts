@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import { checkPayments } from "../../queues/check-payments.ts";
 import { closeSales } from "../../queues/close-sales.ts";
 import { drainPartner } from "../../queues/drain-partner.ts";
+import { expireOffers } from "../../queues/expire-offers.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
 import { sendAlerts } from "../../queues/send-alerts.ts";
 import { sendReferralStatus } from "../../queues/send-referral-status.ts";
@@ -48,7 +49,16 @@ export function createRequestMetrics(context: Context): RequestMetrics {
   };
 }
 
-const queues = [routeLeads, drainPartner, sendAlerts, sendReferrals, sendReferralStatus, closeSales, checkPayments];
+const queues = [
+  routeLeads,
+  drainPartner,
+  expireOffers,
+  sendAlerts,
+  sendReferrals,
+  sendReferralStatus,
+  closeSales,
+  checkPayments,
+];
 const queueNames = queues.map(({ name }) => name);
 
 function measureQueues(context: Context, registry: Registry): void {

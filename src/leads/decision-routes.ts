@@ -1,9 +1,10 @@
 import { z } from "zod";
 import type { Context } from "../context.ts";
 import { reasonAnswer } from "../delivery/present-delivery.ts";
-import { type Api, idParams, problems } from "../http/api.ts";
+import { type Api, idParams, instantSchema, problems } from "../http/api.ts";
 import { callerOf } from "../http/authenticate.ts";
 import { sendProblem } from "../http/send-problem.ts";
+import { choiceResults } from "../routing/choose.ts";
 import { explainReason, type Reason } from "../routing/reasons.ts";
 import { explainLead } from "./explain-lead.ts";
 import { redeliverLead } from "./redeliver-lead.ts";
@@ -35,7 +36,7 @@ const explanationAnswer = z.object({
         margin: z.int().nullable().meta({
           description: "the price less what the introducer would be owed; null where that is in another currency",
         }),
-        result: z.enum(["sent", "held", "not_needed", "blocked", "excluded"]),
+        result: z.enum(choiceResults),
         reasons: z.array(reasonAnswer).readonly(),
       }),
     )
@@ -48,7 +49,7 @@ const referBody = z.strictObject({
   override: z
     .boolean()
     .default(false)
-    .meta({ description: "past limits, hours, funds, filter and sale limit; recorded" }),
+    .meta({ description: "past limits, hours, funds, filter, sale limit and the partner's acceptance; recorded" }),
   reason: reasonText,
 });
 
@@ -67,6 +68,12 @@ const resolveBody = z.strictObject({
 });
 
 const deliveryAnswer = z.object({ deliveryId: z.uuid() });
+const referredAnswer = deliveryAnswer.extend({
+  offeredUntil: instantSchema
+    .nullable()
+    .meta({ description: "until when the partner may accept it; null: it is sent at once" }),
+  overridden: z.array(reasonAnswer),
+});
 
 /** Decisions about leads: asking who would get one, and what staff do by hand. */
 export function decisionRoutes(api: Api, context: Context): void {
@@ -117,24 +124,30 @@ function referRoute(api: Api, context: Context): void {
       schema: {
         tags: ["Leads"],
         summary: "Send a lead to a partner by hand",
-        description: "Obeys limits, hours, funds and filters unless `override` is true.",
+        description:
+          "Obeys limits, hours, funds and filters unless `override` is true. A partner that accepts first is offered it.",
         params: idParams,
         body: referBody,
-        response: { 202: deliveryAnswer.extend({ overridden: z.array(reasonAnswer) }), ...problems },
+        response: { 202: referredAnswer, ...problems },
       },
     },
     async (request, reply) => {
       const { organisationId, actor } = callerOf(request);
       const result = await referLead(context, organisationId, { leadId: request.params.id, ...request.body }, actor);
       switch (result.kind) {
-        case "referred":
-          return reply.code(202).send({ deliveryId: result.deliveryId, overridden: result.overridden.map(inWords) });
+        case "referred": {
+          const { deliveryId, offeredUntil, overridden } = result;
+          const until = offeredUntil?.toISOString() ?? null;
+          return reply.code(202).send({ deliveryId, offeredUntil: until, overridden: overridden.map(inWords) });
+        }
         case "lead_not_found":
           return sendProblem(reply, "not_found");
         case "partner_not_found":
           return sendProblem(reply, "invalid_body", { fields: [unknownPartner] });
         case "lead_state":
           return sendProblem(reply, "lead_state", { detail: `It is ${result.state}.` });
+        case "in_transfer":
+          return sendProblem(reply, "transfer_open", { detail: "Mark the transfer first, or wait until it is over." });
         case "refused": {
           const hint = result.mayOverride ? " Send override: true to refer it all the same." : "";
           const detail = result.reasons.map(explainReason).join(" ") + hint;

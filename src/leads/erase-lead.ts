@@ -1,19 +1,23 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import { fillPlaces } from "../delivery/recheck-holds.ts";
+import { endOffers } from "../offers/end-offers.ts";
 import type { Change } from "../organisations/record-change.ts";
-import { recordLeadEvent } from "./lead-events.ts";
+import { readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
 export type EraseResult = "erased" | "not_found" | "under_way";
 
 /**
  * Erases what is personal in a lead: its fields, contacts, keys, what was sent to partners and what they answered. What it
- * cost and who had it stays. A referral of it that is not sent yet is cancelled. Refused while a delivery of it is under way or
- * may still be tried, and in the moment in which a referral is being sent.
+ * cost and who had it stays. A referral of it that is not sent yet is cancelled, and who has it only offered is offered it no
+ * more. Refused while a delivery of it is under way or may still be tried, while a caller is being handed over, and in the
+ * moment in which a referral is being sent.
  */
 export async function eraseLead(context: Context, change: Change, leadId: string): Promise<EraseResult> {
   const { organisationId, by, at } = change;
-  return inOrganisation(context.database, organisationId, async (transaction) => {
+  const withdrawnFrom: string[] = [];
+  const result = await inOrganisation(context.database, organisationId, async (transaction): Promise<EraseResult> => {
     const lead = await transaction
       .selectFrom("leads")
       .select(["id", "campaignId", "state"])
@@ -24,12 +28,14 @@ export async function eraseLead(context: Context, change: Change, leadId: string
     if (lead.state === "erased") return "erased";
     const underWay = await transaction
       .selectFrom("deliveries")
-      .select("id")
+      .select(["state", "offer"])
       .where("leadId", "=", leadId)
       .where("state", "in", ["offered", "sending"])
       .forNoKeyUpdate()
       .execute();
-    if (underWay.length > 0 || (await isBeingReferred(transaction, leadId))) return "under_way";
+    const isBusy = underWay.some(({ state, offer }) => state === "sending" || offer === "transfer");
+    if (isBusy || (await isBeingReferred(transaction, leadId))) return "under_way";
+    withdrawnFrom.push(...(await withdrawOffers(transaction, leadId, at)));
     await emptyLead(transaction, leadId, at);
     await emptyAnswers(transaction, lead.campaignId, leadId);
     await emptyDeliveries(transaction, leadId, at);
@@ -39,6 +45,19 @@ export async function eraseLead(context: Context, change: Change, leadId: string
     await recordLeadEvent(transaction, { organisationId, leadId, kind: "erased", actor: by, detail: {} }, at);
     return "erased";
   });
+  for (const id of withdrawnFrom) await fillPlaces(context, { id, organisationId }, 1);
+  return result;
+}
+
+/** Gives the partners that had it before them to accept; one after the other in the order of their ids, as usage rows are locked. */
+async function withdrawOffers(transaction: Database, leadId: string, at: Date): Promise<readonly string[]> {
+  const open = (await readDeliveries(transaction, leadId)).filter(({ state }) => state === "offered");
+  const inOrder = open.toSorted((a, b) => (a.partnerId < b.partnerId ? -1 : 1));
+  for (const { id, partnerId, organisationId, timeZone } of inOrder) {
+    const partner = { id: partnerId, organisationId, timeZone };
+    await endOffers(transaction, partner, [id], { state: "cancelled", reason: null }, at);
+  }
+  return inOrder.map(({ partnerId }) => partnerId);
 }
 
 async function emptyLead(transaction: Database, leadId: string, at: Date): Promise<void> {

@@ -5,7 +5,9 @@ import type { Stage } from "../workflows/stages.ts";
 
 const coded = z.looseObject({ code: z.string() });
 
-const unsoldWords: Readonly<Record<string, string>> = {
+const words: Readonly<Record<string, string>> = {
+  offered: "It is offered to a partner, which has to accept it first.",
+  transfer: "An agent is handing the caller over to a partner.",
   no_partners: "Nobody is in the campaign's routing.",
   no_partner_eligible: "No partner could take the lead, now or later.",
   all_refused: "Every partner that could have had the lead refused it.",
@@ -41,7 +43,7 @@ export function explainState(
     const fields = invalidReason.safeParse(stateReason).data?.problems.map((problem) => problem.field) ?? [];
     return { code, text: `These fields are not right: ${fields.join(", ")}.` };
   }
-  return { code, text: unsoldWords[code] ?? code };
+  return { code, text: words[code] ?? code };
 }
 
 const reasonCodes: Readonly<Record<ReasonCode, true>> = {

@@ -12,6 +12,7 @@ export interface AnsweredLead {
   readonly answer: IntakeAnswer;
 }
 
+const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
 /** Stores leads with all that belongs to them, in one statement. Only a valid new lead makes others its duplicates. */
@@ -99,7 +100,7 @@ function toRow(campaign: IntakeCampaign, { entrance, lead, answer }: AnsweredLea
     content_hash: lead.contentHash.toString("hex"),
     duplicate_of: answer.status === "duplicate" ? answer.duplicateOf : null,
     received_at: lead.receivedAt,
-    due_at: isReceived ? lead.receivedAt : null,
+    due_at: isReceived ? new Date(lead.receivedAt.getTime() + campaign.routeAfterMinutes * minuteMs) : null,
     hold_ends_at: new Date(lead.receivedAt.getTime() + campaign.holdHours * hourMs),
     finished_at: isReceived ? null : lead.receivedAt,
     contacts: lead.contacts,

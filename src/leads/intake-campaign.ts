@@ -13,6 +13,7 @@ export interface IntakeCampaign {
   readonly name: string;
   readonly active: boolean;
   readonly version: number;
+  readonly routeAfterMinutes: number;
   readonly holdHours: number;
   readonly fields: readonly Field[];
   readonly duplicates: Duplicates | null;
@@ -76,7 +77,17 @@ export async function readIntakeCampaign(
   const campaign = await inOrganisation(context.database, organisationId, async (transaction) =>
     transaction
       .selectFrom("campaigns")
-      .select(["id", "organisationId", "name", "active", "version", "holdHours", "fields", "duplicates"])
+      .select([
+        "id",
+        "organisationId",
+        "name",
+        "active",
+        "version",
+        "routeAfterMinutes",
+        "holdHours",
+        "fields",
+        "duplicates",
+      ])
       .where("id", "=", campaignId)
       .executeTakeFirst(),
   );

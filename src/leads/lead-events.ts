@@ -3,6 +3,14 @@ import { newId } from "../db/id.ts";
 
 export type LeadEventKind =
   | "referred"
+  | "offered"
+  | "offer_accepted"
+  | "offer_declined"
+  | "transfer_opened"
+  | "transfer_made"
+  | "transfer_failed"
+  | "transfer_called"
+  | "transfer_dialled"
   | "redelivered"
   | "unreferred"
   | "resolved"
@@ -56,7 +64,7 @@ export async function lockLead(transaction: Database, leadId: string) {
     .selectFrom("leads as l")
     .innerJoin("campaigns as c", "c.id", "l.campaignId")
     .select(["l.id", "l.campaignId", "l.state", "l.fields", "l.introducerId", "l.soldCount", "l.dueAt", "c.saleLimit"])
-    .select(["l.leadCost", "l.costMinor", "l.receivedAt"])
+    .select(["l.leadCost", "l.costMinor", "l.receivedAt", "l.holdEndsAt", "l.byHand"])
     .select(["c.whenClosed", "c.whenCapped", "c.whenUnfunded", "c.leadValues", "c.routing"])
     .where("l.id", "=", leadId)
     .forNoKeyUpdate(["l"])
@@ -72,7 +80,7 @@ export async function readDeliveries(transaction: Database, leadId: string) {
     .select(["d.id", "d.leadId", "d.campaignId", "d.partnerId", "d.groupId", "d.state", "d.priceMinor", "d.currency"])
     .select(["d.terms", "d.billedMinor", "d.billingPoint", "d.billingClosedAt", "d.costMinor"])
     .select(["d.soldAt", "d.reversedAt"])
-    .select(["d.reservedAt", "d.redeliveryOf", "d.sendingSince", "d.dueAt", "d.withdrawn"])
+    .select(["d.reservedAt", "d.redeliveryOf", "d.sendingSince", "d.dueAt", "d.withdrawn", "d.offer", "d.calledAt"])
     .select(["p.timeZone", "p.name as partnerName", "p.organisationId"])
     .where("d.leadId", "=", leadId)
     .orderBy("d.id")

@@ -66,6 +66,14 @@ const decisionWords: Readonly<Record<string, string>> = {
 
 const eventWords: Readonly<Record<string, string>> = {
   referred: "It was sent to a partner by hand",
+  offered: "It was offered to a partner by hand",
+  offer_accepted: "The partner accepted it",
+  offer_declined: "The partner declined it",
+  transfer_opened: "An agent began to hand the caller over to a partner",
+  transfer_made: "The caller was handed over",
+  transfer_failed: "The caller was not handed over",
+  transfer_called: "The agent was rung up, to be put through to the partner",
+  transfer_dialled: "The partner's telephone was rung",
   redelivered: "A delivery was sent again by hand",
   unreferred: "It was taken back by hand",
   resolved: "An uncertain delivery was decided by hand",
@@ -92,10 +100,8 @@ function reasonOf({ reason }: Readonly<Record<string, unknown>>): string {
 }
 
 function tellDelivery(delivery: DeliveryWithAttempts): TimelineEntry[] {
-  const { id: deliveryId, partnerName, state, reason, createdAt, finishedAt, hold, attempts } = delivery;
-  const begun =
-    hold === null ? `A delivery to ${partnerName} began.` : `It is held for ${partnerName}: ${hold.reason.text}`;
-  const told: TimelineEntry[] = [{ at: createdAt, kind: "delivery", text: begun, deliveryId }];
+  const { id: deliveryId, partnerName, state, reason, createdAt, finishedAt, attempts } = delivery;
+  const told: TimelineEntry[] = [{ at: createdAt, kind: "delivery", text: begunWords(delivery), deliveryId }];
   for (const { startedAt, number, channel, outcome, status, reason: why } of attempts) {
     const answered = status === null ? "" : ` (${status})`;
     const text = `Attempt ${number} to ${partnerName} over ${channel}: ${outcome}${answered}${why === null ? "" : `: ${why}`}.`;
@@ -106,4 +112,12 @@ function tellDelivery(delivery: DeliveryWithAttempts): TimelineEntry[] {
     told.push({ at: finishedAt, kind: "delivery", text: text.replace(/\.\.$/, "."), deliveryId });
   }
   return told;
+}
+
+function begunWords({ partnerName, hold, offer }: DeliveryWithAttempts): string {
+  if (hold !== null) return `It is held for ${partnerName}: ${hold.reason.text}`;
+  if (offer === null) return `A delivery to ${partnerName} began.`;
+  return offer.kind === "accept"
+    ? `It was offered to ${partnerName}, to be accepted by ${offer.until}.`
+    : `The caller was to be handed over to ${partnerName} by ${offer.until}.`;
 }

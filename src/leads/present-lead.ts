@@ -11,6 +11,7 @@ import {
 } from "../delivery/present-delivery.ts";
 import { instantSchema } from "../http/api.ts";
 import { arrivalAnswer, readArrival } from "../referrals/present-arrival.ts";
+import { choiceResults } from "../routing/choose.ts";
 import { explainReason } from "../routing/reasons.ts";
 import { readStages, type Stage } from "../workflows/stages.ts";
 import { explainState } from "./explain-state.ts";
@@ -56,7 +57,7 @@ const explanationAnswer = z.object({
       partnerId: z.uuid(),
       name: z.string(),
       price: z.int(),
-      result: z.string().meta({ description: "sent, held, not_needed, blocked, excluded" }),
+      result: z.string().meta({ description: choiceResults.join(", ") }),
       reasons: z.array(reasonAnswer).meta({ description: "every reason against it, all at once" }),
     }),
   ),

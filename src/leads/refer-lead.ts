@@ -1,4 +1,5 @@
 import { drainPartner } from "../../queues/drain-partner.ts";
+import { sendAlerts } from "../../queues/send-alerts.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { newId } from "../db/id.ts";
@@ -7,28 +8,40 @@ import { takePlace } from "../partners/limit-usage.ts";
 import { ensureUsageRows, saveUsage } from "../partners/save-usage.ts";
 import { assess, type Buyer, type Candidate, pricedFor, type Standing } from "../routing/assess.ts";
 import { loadMarket } from "../routing/market.ts";
+import { isOpenTransfer, type Offer, offerTo, tellOfOffers } from "../routing/offers.ts";
 import type { Reason } from "../routing/reasons.ts";
 import { type LeadDelivery, type LockedLead, lockLead, readDeliveries, recordLeadEvent } from "./lead-events.ts";
 
 export interface Referral {
   readonly leadId: string;
   readonly partnerId: string;
-  /** Past limits, opening hours, funds, filter and sale limit; recorded. */
+  /** Past limits, opening hours, funds, filter and sale limit, and without asking a partner that accepts first; recorded. */
   readonly override: boolean;
   readonly reason: string | null;
 }
 
 export type ReferResult =
-  | { readonly kind: "referred"; readonly deliveryId: string; readonly overridden: readonly Reason[] }
+  | {
+      readonly kind: "referred";
+      readonly deliveryId: string;
+      /** Until when the partner may accept it; null: it is sent the lead at once. */
+      readonly offeredUntil: Date | null;
+      readonly overridden: readonly Reason[];
+    }
   | { readonly kind: "lead_not_found" }
   | { readonly kind: "partner_not_found" }
   | { readonly kind: "lead_state"; readonly state: string }
+  /** Its caller is being handed over to a partner. */
+  | { readonly kind: "in_transfer" }
   | { readonly kind: "refused"; readonly reasons: readonly Reason[]; readonly mayOverride: boolean };
 
 /** A delivery in one of these states is the partner's already; no override makes a second one of it. */
 const heldByPartner: readonly string[] = ["offered", "sending", "delivered", "uncertain"];
 
-/** Sends a lead to a partner by hand. Obeys the same rules as routing, under the same locks, unless told to override. */
+/**
+ * Sends a lead to a partner by hand, or offers it to one that accepts first. Obeys the same rules as routing, under the same
+ * locks, unless told to override.
+ */
 export async function referLead(
   context: Context,
   organisationId: string,
@@ -50,10 +63,13 @@ export async function referLead(
       .executeTakeFirst();
     if (partner === undefined) return { kind: "partner_not_found" };
     const deliveries = await readDeliveries(transaction, leadId);
+    if (deliveries.some(isOpenTransfer)) return { kind: "in_transfer" };
     await ensureUsageRows(transaction, organisationId, [partnerId], lead.campaignId);
     return place(transaction, organisationId, lead, deliveries, referral, actor, now);
   });
-  if (result.kind === "referred") context.waker.wake(drainPartner, { organisationId, partnerId });
+  if (result.kind === "referred" && result.offeredUntil === null) {
+    context.waker.wake(drainPartner, { organisationId, partnerId });
+  } else if (result.kind === "referred") context.waker.wake(sendAlerts, { organisationId });
   return result;
 }
 
@@ -67,14 +83,16 @@ async function place(
   now: Date,
 ): Promise<ReferResult> {
   const { partnerId } = referral;
-  const offer = await readOffer(transaction, lead, partnerId);
-  const reasons = reasonsAgainst(lead, deliveries, offer, now);
+  const terms = await readTerms(transaction, lead, partnerId);
+  const reasons = reasonsAgainst(lead, deliveries, terms, now);
   const mayOverride = reasons.every(isOverridable);
   if (reasons.length > 0 && !(referral.override && mayOverride)) return { kind: "refused", reasons, mayOverride };
 
   await cancelHolds(transaction, lead.id, now);
-  const deliveryId = await insertDelivery(transaction, organisationId, lead, offer, reasons.length > 0, now);
-  const { candidate, buyer, standing, accounts } = offer;
+  const { candidate, buyer, standing, accounts } = terms;
+  const offer = referral.override ? null : offerTo(buyer, now);
+  const how = { override: reasons.length > 0, offer };
+  const deliveryId = await insertDelivery(transaction, organisationId, lead, terms, how, now);
   const { priceMinor } = candidate;
   const usages = [standing.usage, standing.campaignUsage];
   await saveUsage(
@@ -85,23 +103,26 @@ async function place(
   await book(transaction, organisationId, [reserveMovement(sale, priceMinor, accounts)], now);
   await transaction
     .updateTable("leads")
-    .set({ state: "routing", stateReason: null, dueAt: null, finishedAt: null })
+    .set({ state: "routing", dueAt: null, finishedAt: null })
+    .set({ stateReason: offer === null ? null : JSON.stringify({ code: "offered" }) })
     .where("id", "=", lead.id)
     .execute();
+  if (offer !== null) await tellOfOffers(transaction, [deliveryId], now);
   const detail = { partnerId, deliveryId, reason: referral.reason, overridden: reasons };
-  await recordLeadEvent(transaction, { organisationId, leadId: lead.id, kind: "referred", actor, detail }, now);
-  return { kind: "referred", deliveryId, overridden: reasons };
+  const kind = offer === null ? "referred" : "offered";
+  await recordLeadEvent(transaction, { organisationId, leadId: lead.id, kind, actor, detail }, now);
+  return { kind: "referred", deliveryId, offeredUntil: offer?.until ?? null, overridden: reasons };
 }
 
 /** What the partner would get the lead for, and what is left to it now; locked. */
-interface Offer {
+interface Terms {
   readonly candidate: Candidate;
   readonly buyer: Buyer;
   readonly standing: Standing;
   readonly accounts: PartnerAccounts;
 }
 
-async function readOffer(transaction: Database, lead: LockedLead, partnerId: string): Promise<Offer> {
+async function readTerms(transaction: Database, lead: LockedLead, partnerId: string): Promise<Terms> {
   const market = await loadMarket(transaction, onlyPartner(lead, partnerId), [partnerId], "lock");
   const unpriced = market.groups[0]?.candidates[0];
   const buyer = market.buyers.get(partnerId);
@@ -116,7 +137,7 @@ async function readOffer(transaction: Database, lead: LockedLead, partnerId: str
 function reasonsAgainst(
   lead: LockedLead,
   deliveries: readonly LeadDelivery[],
-  { candidate, buyer, standing }: Offer,
+  { candidate, buyer, standing }: Terms,
   now: Date,
 ): readonly Reason[] {
   const had = deliveries.filter(({ state }) => !["held", "cancelled", "expired"].includes(state));
@@ -132,8 +153,8 @@ async function insertDelivery(
   transaction: Database,
   organisationId: string,
   lead: LockedLead,
-  { candidate, buyer }: Offer,
-  override: boolean,
+  { candidate, buyer }: Terms,
+  { override, offer }: { readonly override: boolean; readonly offer: Offer | null },
   now: Date,
 ): Promise<string> {
   const id = newId();
@@ -147,8 +168,10 @@ async function insertDelivery(
       campaignId: lead.campaignId,
       partnerId,
       groupId: groupId === partnerId ? null : groupId,
-      state: "sending",
-      dueAt: now,
+      state: offer === null ? "sending" : "offered",
+      dueAt: offer?.until ?? now,
+      offer: offer?.kind ?? null,
+      offerUntil: offer?.until ?? null,
       priceMinor,
       currency: buyer.currency,
       terms: terms === null ? null : JSON.stringify(terms),

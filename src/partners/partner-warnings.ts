@@ -11,7 +11,7 @@ export function readsPrice({ internet }: Pick<PartnerDocument, "internet">): boo
 
 /** What is allowed in a partner's settings and yet hardly meant: each with its field and what follows from it. */
 export function partnerWarnings(document: PartnerDocument, config: Pick<Config, "smtp" | "twilio">): Warning[] {
-  const { type, contact, alerts, internet, email, limits, leadValue, billing } = document;
+  const { type, internet, email, limits, leadValue, billing } = document;
   const warnings: Warning[] = limitWarnings(limits).map(({ field, message }) => ({
     field: `limits.${field}`,
     message,
@@ -41,13 +41,28 @@ export function partnerWarnings(document: PartnerDocument, config: Pick<Config, 
     "billing",
     `All billing points together are ${sumOf(partsOf(wholeMinor, billing)) / 10_000} % of a lead's value.`,
   );
+  return [...warnings, ...alertWarnings(document, config)];
+}
+
+function alertWarnings({ contact, alerts, acceptFirst }: PartnerDocument, config: Pick<Config, "twilio">): Warning[] {
+  const warnings: Warning[] = [];
+  const warn = (isSo: boolean, field: string, message: string) => {
+    if (isSo) warnings.push({ field, message });
+  };
   warn(
     alerts.fundsSummaryAt !== null && !alerts.fundsSms && !alerts.fundsEmail,
     "alerts.fundsSummaryAt",
     "A summary has a time, and is sent neither by SMS (fundsSms) nor by email (fundsEmail).",
   );
   warn(
-    (alerts.leadReferredSms || alerts.fundsSms) && contact.phone === null,
+    acceptFirst !== null &&
+      !(alerts.leadOfferedEmail && contact.email !== null) &&
+      !(alerts.leadOfferedSms && contact.phone !== null),
+    "acceptFirst",
+    "The partner has to accept its leads, and is told of none by email or SMS.",
+  );
+  warn(
+    (alerts.leadReferredSms || alerts.leadOfferedSms || alerts.fundsSms) && contact.phone === null,
     "contact.phone",
     "Alerts by SMS are on and there is no phone number.",
   );
@@ -56,7 +71,7 @@ export function partnerWarnings(document: PartnerDocument, config: Pick<Config, 
     "contact.email",
     "Alerts by email are on and there is no address.",
   );
-  for (const name of ["leadReferredSms", "fundsSms"] as const) {
+  for (const name of ["leadReferredSms", "leadOfferedSms", "fundsSms"] as const) {
     warn(
       alerts[name] && config.twilio === null,
       `alerts.${name}`,

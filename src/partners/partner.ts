@@ -6,6 +6,7 @@ import { leadCostSchema } from "../prices/lead-cost.ts";
 import { priceSchema } from "../prices/price.ts";
 import { returnPolicySchema } from "../returns/return-policy.ts";
 import { currencySchema, minorUnitsSchema, timeZoneSchema, whenBlockedSchema } from "../schemas.ts";
+import { acceptFirstSchema } from "./accept-first.ts";
 import { limitsSchema } from "./limit-windows.ts";
 import { scheduleSchema, timeOfDay } from "./schedule.ts";
 
@@ -37,6 +38,8 @@ const contactSchema = z.strictObject({
 const alertsSchema = z.strictObject({
   leadReferredSms: z.boolean().default(false),
   leadReferredEmail: z.boolean().default(false),
+  leadOfferedSms: z.boolean().default(false),
+  leadOfferedEmail: z.boolean().default(true),
   fundsSms: z.boolean().default(false),
   fundsEmail: z.boolean().default(false),
   fundsSummaryAt: z
@@ -70,6 +73,10 @@ export const partnerSchema = z.strictObject({
   contact: contactSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   schedule: scheduleSchema.nullable().default(null),
+  acceptFirst: acceptFirstSchema
+    .nullable()
+    .default(null)
+    .meta({ description: "whether it accepts each lead before it gets it, and how long it has for that" }),
   /** null: as the campaign says. */
   whenClosed: whenBlockedSchema.nullable().default(null),
   whenCapped: whenBlockedSchema.nullable().default(null),

@@ -172,6 +172,7 @@ export type OpeningAt =
 
 /** A week holds most answers; 400 days hold a year's closed dates. */
 const horizonsDays = [8, 400] as const;
+const farthestDays = 400;
 
 /**
  * Where an instant lies in a schedule: in an opening, and when that ends (null: not within 400 days), or outside, and
@@ -196,4 +197,35 @@ export function openingAt(schedule: Schedule | null | undefined, timeZone: strin
     if (open && opening.endMs < known) return { open: true, until: new Date(opening.endMs) };
   }
   return open ? { open: true, until: null } : { open: false, opensAt: null };
+}
+
+/**
+ * The instant by which a partner has been open for so long, counted from `from`. Hours that do not come within 400 days
+ * are not waited for: then it is 400 days later.
+ */
+export function afterOpenTime(schedule: Schedule | null, timeZone: string, from: Date, openMs: number): Date {
+  const compiled = schedule === null ? null : compile(schedule);
+  if (compiled === null || compiled.alwaysOpen) return new Date(from.getTime() + openMs);
+  const fromMs = from.getTime();
+  const farthestMs = fromMs + farthestDays * dayMs;
+  const today = dayAt(timeZone, fromMs);
+  for (const horizonDays of horizonsDays) {
+    const lastDay = today + horizonDays;
+    const reachedMs = reachOpenTime(openingsOfDays(compiled, timeZone, today - daysBack, lastDay), fromMs, openMs);
+    // As in openingAt: what lies before the last midnight that was looked at cannot be changed by a later day.
+    const known = instantOf(timeZone, (lastDay + 1) * dayMs, "first");
+    if (reachedMs !== null && reachedMs <= known) return new Date(Math.min(reachedMs, farthestMs));
+  }
+  return new Date(farthestMs);
+}
+
+/** When openings in order, from an instant on, add up to so long; null where they do not. */
+function reachOpenTime(openings: readonly Opening[], fromMs: number, openMs: number): number | null {
+  let leftMs = openMs;
+  for (const { startMs, endMs } of openings) {
+    const beginsMs = Math.max(startMs, fromMs);
+    if (endMs - beginsMs >= leftMs) return beginsMs + leftMs;
+    leftMs -= Math.max(0, endMs - beginsMs);
+  }
+  return null;
 }

@@ -36,7 +36,10 @@ export async function summariseDeliveries(
   });
 }
 
-/** Whether any lead is still to be routed or under way; held leads wait for their time, and those of a workflow for staff. */
+/**
+ * Whether any lead is still to be routed or under way; held leads wait for their time, offered ones for a partner's answer,
+ * and those of a workflow for staff.
+ */
 export async function isAnythingUnderWay(context: Context, organisationId: string): Promise<boolean> {
   return inOrganisation(context.database, organisationId, async (transaction) => {
     const row = await transaction
@@ -45,6 +48,17 @@ export async function isAnythingUnderWay(context: Context, organisationId: strin
       .where("organisationId", "=", organisationId)
       .where((is) =>
         is.or([is("state", "=", "routing"), is.and([is("state", "=", "received"), is("dueAt", "is not", null)])]),
+      )
+      .where((is) =>
+        is.not(
+          is.exists(
+            is
+              .selectFrom("deliveries as d")
+              .select("d.id")
+              .whereRef("d.leadId", "=", "leads.id")
+              .where("d.state", "=", "offered"),
+          ),
+        ),
       )
       .limit(1)
       .executeTakeFirst();

@@ -1,6 +1,7 @@
 import { evaluateFilter, type Filter } from "../campaigns/filter.ts";
 import type { FieldValue } from "../channels/contract.ts";
 import type { WhenBlocked } from "../db/tables.ts";
+import type { AcceptFirst } from "../partners/accept-first.ts";
 import { type LimitUsage, type ReachedLimit, reachedLimits } from "../partners/limit-usage.ts";
 import type { Limits } from "../partners/limit-windows.ts";
 import { isPaused, type OwnPause } from "../partners/own-pause.ts";
@@ -39,6 +40,10 @@ export interface Buyer {
   readonly spreadMs: number;
   /** By its own wish; over once `until` is. */
   readonly ownPause: OwnPause | null;
+  /** It is asked before it gets a lead; null: it is not. */
+  readonly acceptFirst: AcceptFirst | null;
+  /** Where an agent hands callers over to. */
+  readonly transferPhone: string | null;
   readonly pausedUntil: Date | null;
   readonly pauseReason: string | null;
 }

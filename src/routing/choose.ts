@@ -45,8 +45,12 @@ export interface Placed {
   readonly groupId: string | null;
 }
 
-/** `not_needed`: it could have had the lead, but enough others have it or come first. */
-export type ChoiceResult = "sent" | "held" | "not_needed" | "blocked" | "excluded";
+/**
+ * `offered`: it gets the lead once it has accepted it. `not_needed`: it could have had the lead, but enough others have it
+ * or come first.
+ */
+export const choiceResults = ["sent", "offered", "held", "not_needed", "blocked", "excluded"] as const;
+export type ChoiceResult = (typeof choiceResults)[number];
 
 /** Partners that this lead waits for since an earlier decision, and whether they gave up their turn for it then. */
 export type HeldFor = ReadonlyMap<string, { readonly turnPassed: boolean }>;
@@ -173,7 +177,7 @@ function chooseInGroup(deciding: Deciding, group: Group, placedInGroup: number):
       deciding.sends.push(candidate);
       takeStanding(standing, candidate, buyer, now);
       take(entry, "sending");
-      note(deciding, entry, "sent");
+      note(deciding, entry, buyer.acceptFirst === null ? "sent" : "offered");
     } else if (verdict.kind === "eligible") {
       note(deciding, entry, "not_needed");
     } else if (verdict.kind === "blocked") {

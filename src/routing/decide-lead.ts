@@ -1,8 +1,9 @@
 import { newId } from "../db/id.ts";
-import type { DeliveryState, HoldReason, LeadFields, LeadState } from "../db/tables.ts";
+import type { DeliveryState, HoldReason, LeadFields, LeadState, OfferKind } from "../db/tables.ts";
 import type { Candidate } from "./assess.ts";
 import { type Choice, choosePartners, type HeldFor, type Hold, type Market, type Placed } from "./choose.ts";
 import type { HoldSlots } from "./hold-slots.ts";
+import { type Offer, offerTo } from "./offers.ts";
 
 export interface ClaimedLead {
   readonly id: string;
@@ -22,6 +23,7 @@ export interface EarlierDelivery {
   readonly partnerId: string;
   readonly groupId: string | null;
   readonly state: DeliveryState;
+  readonly offer: OfferKind | null;
   readonly holdUntil: Date | null;
   readonly holdReason: HoldReason | null;
   readonly dueAt: Date | null;
@@ -32,7 +34,21 @@ export interface EarlierDelivery {
 const placedStates: readonly DeliveryState[] = ["offered", "sending", "delivered"];
 
 /** A partner that had the lead in one of these ways may get it again: it never saw it. */
-const notHadStates: readonly DeliveryState[] = ["held", "cancelled", "expired"];
+const notHadStates: readonly DeliveryState[] = ["held", "cancelled"];
+
+type Had = Pick<EarlierDelivery, "partnerId" | "state" | "offer" | "withdrawn">;
+
+/** Partners that do not get this lead again, each with what became of it. */
+export function hadByOf(deliveries: readonly Had[]): ReadonlyMap<string, string> {
+  return new Map(deliveries.filter(wasHad).map(({ partnerId, state }) => [partnerId, state]));
+}
+
+/** Who declined a lead, or did not accept it in time, is not asked again. A telephone that nobody answered says nothing. */
+function wasHad({ state, offer, withdrawn }: Had): boolean {
+  if (withdrawn) return true;
+  if (offer === "transfer" && (state === "declined" || state === "expired")) return false;
+  return !notHadStates.includes(state);
+}
 
 /**
  * Decides one lead: whom it is sent to, whom it is held for and until when, and what state that leaves it in. Takes places
@@ -46,7 +62,7 @@ export async function decideLead(
   slots: HoldSlots,
   now: Date,
 ): Promise<DecidedLead> {
-  return toRows(decide(lead, deliveries, whenUncertain, market, now), slots, now);
+  return toRows(decide(lead, deliveries, whenUncertain, market, now), market, slots, now);
 }
 
 interface Decision {
@@ -54,6 +70,8 @@ interface Decision {
   readonly held: readonly EarlierDelivery[];
   readonly choice: Choice;
   readonly underWay: boolean;
+  /** A partner has it before it to accept. */
+  readonly isOffered: boolean;
   readonly isUncertain: boolean;
 }
 
@@ -72,8 +90,7 @@ function decide(
   const heldFor: HeldFor = new Map(
     held.map((delivery) => [delivery.partnerId, { turnPassed: delivery.holdReason?.turnPassed ?? false }]),
   );
-  const had = deliveries.filter(({ state, withdrawn }) => withdrawn || !notHadStates.includes(state));
-  const hadBy = new Map(had.map((delivery) => [delivery.partnerId, delivery.state]));
+  const hadBy = hadByOf(deliveries);
   const mayWait = now < lead.holdEndsAt;
   const routable = { fields: lead.fields, introducerId: lead.introducerId, mayWait, hadBy };
   return {
@@ -81,6 +98,7 @@ function decide(
     held,
     choice: choosePartners(routable, placed, heldFor, lead.byHand ? { ...market, groups: [] } : market, now),
     underWay: deliveries.some(({ state }) => state === "offered" || state === "sending"),
+    isOffered: deliveries.some(({ state }) => state === "offered"),
     isUncertain,
   };
 }
@@ -90,6 +108,8 @@ export interface SendRow {
   readonly isNew: boolean;
   readonly partnerId: string;
   readonly candidate: Candidate;
+  /** null: it is sent the lead at once. */
+  readonly offer: Offer | null;
 }
 
 export interface HoldRow {
@@ -111,12 +131,14 @@ export interface DecidedLead {
 }
 
 /** What a decision comes to as rows: held deliveries are carried on, turned into sends, or cancelled. */
-async function toRows(decision: Decision, slots: HoldSlots, now: Date): Promise<DecidedLead> {
+async function toRows(decision: Decision, market: Market, slots: HoldSlots, now: Date): Promise<DecidedLead> {
   const { lead, held, choice } = decision;
   const earlierHold = (partnerId: string) => held.find((delivery) => delivery.partnerId === partnerId);
-  const sends = choice.sends.map((candidate) => {
-    const earlier = earlierHold(candidate.partnerId);
-    return { id: earlier?.id ?? newId(), isNew: earlier === undefined, partnerId: candidate.partnerId, candidate };
+  const sends = choice.sends.map((candidate): SendRow => {
+    const { partnerId } = candidate;
+    const [earlier, buyer] = [earlierHold(partnerId), market.buyers.get(partnerId)];
+    const offer = buyer === undefined ? null : offerTo(buyer, now);
+    return { id: earlier?.id ?? newId(), isNew: earlier === undefined, partnerId, candidate, offer };
   });
   const holds: HoldRow[] = [];
   for (const hold of choice.holds) {
@@ -129,13 +151,13 @@ async function toRows(decision: Decision, slots: HoldSlots, now: Date): Promise<
   }
   const kept = new Set([...sends, ...holds].map((row) => row.id));
   const cancelledIds = held.filter((delivery) => !kept.has(delivery.id)).map((delivery) => delivery.id);
-  return { lead, choice, sends, holds, cancelledIds, ...stateAfter(decision, sends.length, holds, now) };
+  return { lead, choice, sends, holds, cancelledIds, ...stateAfter(decision, sends, holds, now) };
 }
 
 /** The lead's state after the decision, why, and when routing has to look at it again. */
 function stateAfter(
-  { lead, choice, underWay, isUncertain }: Decision,
-  sends: number,
+  { lead, choice, underWay, isOffered, isUncertain }: Decision,
+  sends: readonly SendRow[],
   holds: readonly HoldRow[],
   now: Date,
 ): Pick<DecidedLead, "state" | "stateReason" | "dueAt"> {
@@ -143,7 +165,10 @@ function stateAfter(
     (soonest, hold) => (soonest === null || hold.dueAt < soonest ? hold.dueAt : soonest),
     null,
   );
-  if (sends > 0 || underWay) return { state: "routing", stateReason: null, dueAt };
+  if (sends.length > 0 || underWay) {
+    const waitsForAnswer = isOffered || sends.some(({ offer }) => offer !== null);
+    return { state: "routing", stateReason: waitsForAnswer ? { code: "offered" } : null, dueAt };
+  }
   const [hold] = holds;
   if (hold !== undefined) return { state: "held", stateReason: hold.hold.reason, dueAt };
   if (lead.soldCount > 0) return { state: "sold", stateReason: null, dueAt: null };

@@ -108,9 +108,10 @@ async function readBuyers(
     .innerJoin("endpoints as e", "e.partnerId", "p.id")
     .select(["p.id", "p.active", "p.type", "p.timeZone", "p.currency", "p.limits", "p.schedule", "p.whenClosed"])
     .select(["p.whenCapped", "p.whenUnfunded", "p.spreadSeconds", "p.leadValueMinor", "p.creditLimitMinor"])
-    .select(["p.leadPrices", "p.billing", "p.ownPause"])
+    .select(["p.leadPrices", "p.billing", "p.ownPause", "p.acceptFirst"])
     .select(["e.pausedUntil", "e.pauseReason"])
     .select(sql<boolean>`p.internet is not null or p.email is not null`.as("hasDelivery"))
+    .select(sql<string | null>`p.contact ->> 'transferPhone'`.as("transferPhone"))
     .where("p.id", "in", partnerIds)
     .execute();
   return new Map(

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import { drainPartner } from "../../queues/drain-partner.ts";
 import { routeLeads } from "../../queues/route-leads.ts";
+import { sendAlerts } from "../../queues/send-alerts.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { isPassingTrouble } from "../db/passing-trouble.ts";
@@ -10,6 +11,7 @@ import type { OutOfFunds } from "./choose.ts";
 import { type ClaimedLead, type DecidedLead, decideLead, type EarlierDelivery } from "./decide-lead.ts";
 import { HoldSlots } from "./hold-slots.ts";
 import { type LoadedMarket, loadMarket, readRoutedCampaign, routedPartnerIds } from "./market.ts";
+import { isOpenTransfer, tellOfOffers, transferMs } from "./offers.ts";
 import { saveDecisions } from "./save-decisions.ts";
 
 /** Leads that one transaction decides. Large enough that its statements cost each lead little, small enough to be short. */
@@ -32,15 +34,19 @@ export async function routeDueLeads(context: Context, organisationId: string, ca
   const endsAt = performance.now() + sliceMs;
   let wakesAt = performance.now() + wakeEveryMs;
   const given = new Set<string>();
+  let hasOffers = false;
   const wakeGiven = () => {
     for (const partnerId of given) context.waker.wake(drainPartner, { organisationId, partnerId });
     given.clear();
+    if (hasOffers) context.waker.wake(sendAlerts, { organisationId });
+    hasOffers = false;
     wakesAt = performance.now() + wakeEveryMs;
   };
   try {
     for (;;) {
       const batch = await routeWhatCanBe(context, organisationId, campaignId);
       for (const partnerId of batch.partnerIds) given.add(partnerId);
+      hasOffers ||= batch.hasOffers;
       if (batch.leads < batchSize) return;
       if (performance.now() > wakesAt) wakeGiven();
       if (performance.now() > endsAt) {
@@ -58,6 +64,8 @@ interface RoutedBatch {
   readonly leads: number;
   /** Who was given any. */
   readonly partnerIds: ReadonlySet<string>;
+  /** Somebody is told that it may accept one. */
+  readonly hasOffers: boolean;
 }
 
 /** Decides a batch. Where that fails each of its leads is decided alone, so that one lead's trouble is its own. */
@@ -70,17 +78,19 @@ async function routeWhatCanBe(context: Context, organisationId: string, campaign
     context.log.warn({ campaignId, leads: claimed.length, error: describeError(error) }, "routing.batch_failed");
   }
   const partnerIds = new Set<string>();
+  let hasOffers = false;
   for (const leadId of claimed) {
     try {
       const alone = await routeBatch(context, organisationId, campaignId, leadId, []);
       for (const partnerId of alone.partnerIds) partnerIds.add(partnerId);
+      hasOffers ||= alone.hasOffers;
     } catch (error) {
       if (isPassingTrouble(error)) throw error;
       context.log.error({ campaignId, leadId, error: describeError(error) }, "routing.lead_failed");
       await putOff(context, organisationId, leadId);
     }
   }
-  return { leads: claimed.length, partnerIds };
+  return { leads: claimed.length, partnerIds, hasOffers };
 }
 
 /**
@@ -100,28 +110,50 @@ async function routeBatch(
       claimLeads(transaction, campaignId, leadId, now),
       readRoutedCampaign(transaction, campaignId, "lock"),
     ]);
-    if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>() };
+    if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>(), hasOffers: false };
     claimed.push(...leads.map(({ id }) => id));
     const [earlier, market] = await Promise.all([
       readEarlierDeliveries(transaction, leads),
       loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock"),
     ]);
     const slots = new HoldSlots(transaction, market.buyers);
+    const inTransfer = leads.filter(({ id }) => earlier.get(id)?.some(isOpenTransfer));
+    await leaveToAgents(transaction, inTransfer, now);
 
     const decided: DecidedLead[] = [];
-    for (const lead of leads) {
+    for (const lead of leads.filter((one) => !inTransfer.includes(one))) {
       const deliveries = earlier.get(lead.id) ?? [];
       decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
     }
+    const sends = decided.flatMap((lead) => lead.sends);
+    const offeredIds = sends.flatMap(({ id, offer }) => (offer === null ? [] : [id]));
+    const save = async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now);
     await Promise.all([
       tellOutOfFunds(transaction, decided, market, now),
-      last(async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now)),
+      ...(offeredIds.length === 0
+        ? [last(save)]
+        : [save(), last(async () => tellOfOffers(transaction, offeredIds, now))]),
     ]);
     return {
       leads: leads.length,
-      partnerIds: new Set(decided.flatMap((lead) => lead.sends.map((send) => send.partnerId))),
+      partnerIds: new Set(sends.map((send) => send.partnerId)),
+      hasOffers: offeredIds.length > 0,
     };
   });
+}
+
+/** A lead whose caller is being handed over is looked at again when that has surely ended. */
+async function leaveToAgents(transaction: Database, leads: readonly ClaimedLead[], now: Date): Promise<void> {
+  if (leads.length === 0) return;
+  await transaction
+    .updateTable("leads")
+    .set({ dueAt: new Date(now.getTime() + transferMs) })
+    .where(
+      "id",
+      "in",
+      leads.map(({ id }) => id),
+    )
+    .execute();
 }
 
 /** Tells of partners that are out of funds, where that was not told yet: seldom is there a statement to send. */
@@ -189,7 +221,7 @@ async function readEarlierDeliveries(
   if (ids.length === 0) return byLead;
   const rows = await transaction
     .selectFrom("deliveries")
-    .select(["id", "leadId", "partnerId", "groupId", "state", "holdUntil", "holdReason", "dueAt", "withdrawn"])
+    .select(["id", "leadId", "partnerId", "groupId", "state", "offer", "holdUntil", "holdReason", "dueAt", "withdrawn"])
     .where("leadId", "in", ids)
     .orderBy("id")
     .execute();

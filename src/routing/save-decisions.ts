@@ -50,21 +50,22 @@ function deliveryClauses(
         `
         id uuid, is_new boolean, lead_id uuid, partner_id uuid, group_id uuid, price_minor bigint, currency
         text, terms jsonb, state text, due_at timestamptz, hold_until timestamptz, hold_reason jsonb, reserved_at
-        timestamptz`,
+        timestamptz, offer text, offer_until timestamptz`,
       )} as g
     ), carried_on as (
       update deliveries d
       set state = g.state, due_at = g.due_at, hold_until = g.hold_until, hold_reason = g.hold_reason,
-          reserved_at = g.reserved_at, price_minor = g.price_minor, terms = g.terms, group_id = g.group_id
+          reserved_at = g.reserved_at, price_minor = g.price_minor, terms = g.terms, group_id = g.group_id,
+          offer = g.offer, offer_until = g.offer_until
       from placed g where not g.is_new and d.id = g.id and d.state = 'held'
     ), cancelled as (
       update deliveries set state = 'cancelled', due_at = null, finished_at = ${now}::timestamptz
       where id = any(${cancelledIds}::uuid[]) and state = 'held'
     ), made as (
       insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, group_id, state, due_at, hold_until,
-        hold_reason, price_minor, currency, terms, reserved_at, created_at)
+        hold_reason, price_minor, currency, terms, reserved_at, offer, offer_until, created_at)
       select id, ${organisationId}::uuid, lead_id, ${campaignId}::uuid, partner_id, group_id, state, due_at, hold_until,
-        hold_reason, price_minor, currency, terms, reserved_at, ${now}::timestamptz
+        hold_reason, price_minor, currency, terms, reserved_at, offer, offer_until, ${now}::timestamptz
       from placed where is_new
     )`;
 }
@@ -79,15 +80,17 @@ function deliveryRows(decided: readonly DecidedLead[], market: LoadedMarket, now
     currency: market.buyers.get(candidate.partnerId)?.currency ?? "",
   });
   return decided.flatMap(({ lead, sends, holds }) => [
-    ...sends.map(({ id, isNew, candidate }) => ({
+    ...sends.map(({ id, isNew, candidate, offer }) => ({
       id,
       is_new: isNew,
       ...shared(lead.id, candidate),
-      state: "sending",
-      due_at: now,
+      state: offer === null ? "sending" : "offered",
+      due_at: offer?.until ?? now,
       hold_until: null,
       hold_reason: null,
       reserved_at: now,
+      offer: offer?.kind ?? null,
+      offer_until: offer?.until ?? null,
     })),
     ...holds.map(({ id, isNew, hold, dueAt }) => ({
       id,
@@ -98,6 +101,8 @@ function deliveryRows(decided: readonly DecidedLead[], market: LoadedMarket, now
       hold_until: hold.until,
       hold_reason: { reason: hold.reason, turnPassed: hold.turnPassed } satisfies HoldReason,
       reserved_at: null,
+      offer: null,
+      offer_until: null,
     })),
   ]);
 }

@@ -25,6 +25,7 @@ const pagesThatRun = [
   "docs/intake.md",
   "docs/limits-and-hours.md",
   "docs/routing.md",
+  "docs/accept-first.md",
   "docs/delivery-methods.md",
   "docs/money.md",
   "docs/payments.md",

@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { expireOffers } from "../../queues/expire-offers.ts";
 import { campaignSchema } from "../../src/campaigns/campaign.ts";
 import { createCampaign } from "../../src/campaigns/store-campaign.ts";
 import { type Config, readConfig } from "../../src/config.ts";
@@ -7,6 +8,7 @@ import { createPool, type Database, inOrganisation, openDatabase } from "../../s
 import { drainDueDeliveries } from "../../src/delivery/drain-partner.ts";
 import { readIntakeCampaign } from "../../src/leads/intake-campaign.ts";
 import { type Intake, receiveLead } from "../../src/leads/receive-lead.ts";
+import { expireDueOffers } from "../../src/offers/expire-offers.ts";
 import { createOrganisation } from "../../src/organisations/create-organisation.ts";
 import { partnerSchema } from "../../src/partners/partner.ts";
 import { createPartner } from "../../src/partners/store-partner.ts";
@@ -132,20 +134,23 @@ export async function addOrganisation(testDatabase: TestDatabase, name: string):
 async function settleAll(context: Context, organisationId: string): Promise<void> {
   for (let rounds = 0; rounds < 100; rounds += 1) {
     const due = await dueNow(context);
-    if (due.campaignIds.length + due.partnerIds.length === 0) return;
+    if (due.campaignIds.length + due.partnerIds.length === 0 && !due.hasOffers) return;
+    if (due.hasOffers) await expireDueOffers(context, organisationId);
     for (const campaignId of due.campaignIds) await routeDueLeads(context, organisationId, campaignId);
     for (const partnerId of due.partnerIds) await drainDueDeliveries(context, organisationId, partnerId);
   }
   throw new Error("It does not come to an end: something is due again and again at one instant.");
 }
 
-async function dueNow(context: Context): Promise<{ campaignIds: string[]; partnerIds: string[] }> {
+async function dueNow(context: Context): Promise<{ campaignIds: string[]; partnerIds: string[]; hasOffers: boolean }> {
   const campaignIds: string[] = [];
   const partnerIds: string[] = [];
-  const wake = (_job: unknown, payload: object) => {
+  let hasOffers = false;
+  const wake = ({ name }: { readonly name: string }, payload: object) => {
+    if (name === expireOffers.name) hasOffers = true;
     if ("campaignId" in payload) campaignIds.push(String(payload.campaignId));
     if ("partnerId" in payload) partnerIds.push(String(payload.partnerId));
   };
   await sweep({ ...context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
-  return { campaignIds, partnerIds };
+  return { campaignIds, partnerIds, hasOffers };
 }

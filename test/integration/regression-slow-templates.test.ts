@@ -68,7 +68,8 @@ describe("templates that are slow together", () => {
       fields,
       routing: [{ partners: ids.map((partnerId) => ({ partnerId, price: 100 })) }],
     });
-    const partners = ids.map((id) => ({ id, type: "partner", active: true, internet: settings, email: null }) as const);
+    const shared = { type: "partner", active: true, internet: settings, email: null, acceptFirst: null } as const;
+    const partners = ids.map((id) => ({ id, ...shared }));
     const warnings = await campaignWarnings(campaign, partners);
     expect(warnings).toHaveLength(ids.length);
     expect(warnings[0]?.message).toMatch(/cannot be delivered to/);

@@ -39,6 +39,8 @@ function buyer(id: string, change: Partial<Buyer> = {}): Buyer {
     whenCapped: "next",
     whenUnfunded: "next",
     spreadMs: 5000,
+    acceptFirst: null,
+    transferPhone: null,
     pausedUntil: null,
     pauseReason: null,
     ownPause: null,

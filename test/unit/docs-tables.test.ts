@@ -18,6 +18,7 @@ import { arrivalOf } from "../../src/delivery/next-state.ts";
 import { deliveryStates } from "../../src/delivery/present-delivery.ts";
 import { errors } from "../../src/errors.ts";
 import { leadStates } from "../../src/leads/find-leads.ts";
+import { acceptFirstSchema } from "../../src/partners/accept-first.ts";
 import { limitsSchema, windowEnd, windowStart } from "../../src/partners/limit-windows.ts";
 import { partnerSchema } from "../../src/partners/partner.ts";
 import { openingAt, type Schedule, weekdays } from "../../src/partners/schedule.ts";
@@ -150,6 +151,13 @@ describe("docs/routing.md", () => {
     const names = (rows: Table = []) => rows.map(([name]) => name);
     expect(names(leads)).toEqual([...leadStates]);
     expect(names(deliveries)).toEqual([...deliveryStates]);
+  });
+});
+
+describe("docs/accept-first.md", () => {
+  test("lists every setting of a partner that accepts first, with what it is when left out", () => {
+    const shown = readTable(readPage("docs/accept-first.md"), "Accept first").map(([name, usual]) => [name, usual]);
+    expect(shown).toEqual(Object.entries(acceptFirstSchema.parse({})).map(([name, usual]) => [name, String(usual)]));
   });
 });
 
