@@ -4,6 +4,8 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { alertRoutes, smsStatusRoutes } from "./alerts/alert-routes.ts";
 import { campaignRoutes } from "./campaigns/campaign-routes.ts";
 import { intakeKeyRoutes } from "./campaigns/intake-key-routes.ts";
+import { incomingConnectionRoutes } from "./connections/incoming-routes.ts";
+import { outgoingConnectionRoutes } from "./connections/outgoing-routes.ts";
 import type { Context } from "./context.ts";
 import { newId } from "./db/id.ts";
 import { deliveryRoutes } from "./delivery/delivery-routes.ts";
@@ -150,6 +152,8 @@ function guardedRoutes(v1: Api, context: Context): void {
   transferRoutes(v1, context);
   outboundRoutes(v1, context);
   sentReferralRoutes(v1, context);
+  outgoingConnectionRoutes(v1, context);
+  incomingConnectionRoutes(v1, context);
   alertRoutes(v1, context);
   reportRoutes(v1, context);
   workflowRoutes(v1, context);

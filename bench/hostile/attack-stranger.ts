@@ -138,6 +138,8 @@ async function fillOrganisation(attacker: Attacker, report: Report, key: string)
     key,
     document: { from: today, to: today },
   });
+  await connect(attacker, report, key, attacker.installation.neighbourKey);
+  await connect(attacker, report, attacker.installation.neighbourKey, key);
   return [...people, colleague].flatMap((one) => Object.values(one));
 }
 
@@ -203,6 +205,12 @@ async function offerLead(
   const offered = await attacker.call(report, { path: `/v1/deliveries?leadId=${textAt(sent.json, "leadId")}`, key });
   if (valueAt(offered.json, "data.0.state") !== "offered") report("accepted_bad", "a lead was not offered");
   return document;
+}
+
+async function connect(attacker: Attacker, report: Report, sender: string, receiver: string): Promise<void> {
+  const organisation = await attacker.call(report, { path: "/v1/organisation", key: receiver });
+  const document = { portalCode: textAt(organisation.json, "portalCode") };
+  await attacker.call(report, { method: "POST", path: "/v1/connections/outgoing", key: sender, document });
 }
 
 /** What the stranger has of each kind, by the first part of the path and by the name that other things call it by. */
@@ -492,6 +500,11 @@ async function digestOf(databaseUrl: string, ownerKey: string): Promise<Readonly
       );
       digests.set(name, textAt(rows[0], "digest"));
     }
+    const { rows } = await client.query(
+      "select coalesce(md5(string_agg(md5(t::text), '' order by t::text)), '') as digest from connections t where $1 in (from_organisation_id, to_organisation_id)",
+      [id],
+    );
+    digests.set("connections", textAt(rows[0], "digest"));
     return digests;
   } finally {
     await client.end();

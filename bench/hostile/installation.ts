@@ -26,6 +26,8 @@ export interface AttackedInstallation {
   readonly redisUrl: string | null;
   readonly ownerKey: string;
   readonly strangerKey: string;
+  /** Of a third organisation, with which both are connected. */
+  readonly neighbourKey: string;
   readonly processes: readonly { readonly name: string; readonly process: TestProcess }[];
   readonly receiver: Receiver;
   /** Another partner's server, which may be sent to as well. */
@@ -115,8 +117,13 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
       env: { ...environment, ...more },
     });
   await finish(cli(["migrate"]));
-  const strangerKey = /API key: +(\S+)/.exec(await finish(cli(["organisation", "create", "--name", "Strangers"])))?.[1];
-  if (strangerKey === undefined) throw new Error("The second organisation was made without a key.");
+  const createOrganisation = async (name: string) => {
+    const key = /API key: +(\S+)/.exec(await finish(cli(["organisation", "create", "--name", name])))?.[1];
+    if (key === undefined) throw new Error(`The organisation ${name} was made without a key.`);
+    return key;
+  };
+  const strangerKey = await createOrganisation("Strangers");
+  const neighbourKey = await createOrganisation("Neighbours");
   const limits = {
     PORT: String(limitedPort),
     INTAKE_RATE_PER_MINUTE: String(ratePerMinute),
@@ -139,6 +146,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
     redisUrl: redis?.url ?? null,
     ownerKey,
     strangerKey,
+    neighbourKey,
     processes,
     receiver,
     elsewhere,
@@ -150,6 +158,7 @@ async function open(backend: Backend, opened: Opened, stop: () => Promise<void>)
       ["HANDOFF_SECRET", secret],
       ["HANDOFF_API_KEY", ownerKey],
       ["the stranger's API key", strangerKey],
+      ["the neighbour's API key", neighbourKey],
       ["SMTP_PASSWORD", smtpPassword],
       ["TWILIO_AUTH_TOKEN", demoAccount.authToken],
       ["the secret of the account at PayPal", demoPayPalAccount.clientSecret],

@@ -54,6 +54,8 @@ export const alertKinds = [
   // These two bring a link to set a password: src/people/token-alert.ts.
   "invitation",
   "password_reset",
+  // Made by the database: tell_of_request. Who asks does not see the organisation that is told.
+  "connection_requested",
 ] as const;
 export type AlertKind = (typeof alertKinds)[number];
 

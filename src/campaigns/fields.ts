@@ -20,15 +20,15 @@ const countrySchema = z.string().regex(/^[A-Z]{2}$/, {
   abort: true,
 });
 
+export const groupSchema = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,62}$/, "must be lower-case letters, digits and underscores, such as contact");
+
 const ofEveryType = {
   key: keySchema,
   label: z.string().trim().min(1, "must not be empty").max(200, "must be at most 200 characters").optional(),
   required: z.boolean().optional(),
-  group: z
-    .string()
-    .regex(/^[a-z][a-z0-9_]{0,62}$/, "must be lower-case letters, digits and underscores, such as contact")
-    .optional()
-    .meta({ description: "contact marks the fields of the main contact" }),
+  group: groupSchema.optional().meta({ description: "contact marks the fields of the main contact" }),
   shareable: z.boolean().optional().meta({ description: "goes along when a lead is referred to another organisation" }),
   preview: z.boolean().optional().meta({ description: "whether a partner sees it before it has accepted the lead" }),
 };

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated } from "kysely";
 import type { ReferralContent } from "../referrals/share-deal.ts";
+import type { ConnectionTables } from "./connection-tables.ts";
 import type { Json } from "./tables.ts";
 import type { WorkflowTables } from "./workflow-tables.ts";
 
@@ -29,6 +30,7 @@ interface ReferralRow {
   leadId: string;
   outboundId: string | null;
   connectionId: string | null;
+  connectionVersion: ColumnType<number | null, number | null | undefined>;
   /** Whichever of the two it is; made by the database. */
   linkId: ColumnType<string, never, never>;
   linkName: string;
@@ -69,8 +71,8 @@ interface ReferralAttemptRow {
   retryAt: Date | null;
 }
 
-/** With the tables of workflows, from whose stages deals are referred. */
-export interface ReferralTables extends WorkflowTables {
+/** With the tables of workflows, from whose stages deals are referred, and of connections, over which they are. */
+export interface ReferralTables extends ConnectionTables, WorkflowTables {
   outbounds: OutboundRow;
   referrals: ReferralRow;
   referralAttempts: ReferralAttemptRow;

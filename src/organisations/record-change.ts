@@ -15,6 +15,7 @@ export type ChangedKind =
   | "user"
   | "partner"
   | "campaign"
+  | "connection"
   | "intake_key"
   | "paypal_account"
   | "workflow"

@@ -12,6 +12,8 @@ export interface ClaimedReferral {
   readonly leadId: string;
   readonly outboundId: string | null;
   readonly connectionId: string | null;
+  /** Whose permissions it was put together by. */
+  readonly connectionVersion: number | null;
   readonly linkName: string;
   readonly url: string | null;
   /** Only its holder may settle it, but for the news that it was sent. */
@@ -60,7 +62,7 @@ export async function claimReferrals(
         from due where r.id = due.id
         returning r.*
       )
-      select c.id, c.lead_id, c.outbound_id, c.connection_id, c.link_name, c.url, c.claim_token, c.attempt_count, c.tries,
+      select c.id, c.lead_id, c.outbound_id, c.connection_id, c.connection_version, c.link_name, c.url, c.claim_token, c.attempt_count, c.tries,
         c.retry_since, c.may_have_arrived, c.content, c.status_key_encrypted,
         case when o.id is not null then jsonb_build_object('url', o.url, 'keyEncrypted', o.key_encrypted,
           'enabled', o.enabled, 'isDeleted', o.deleted_at is not null) end as outbound

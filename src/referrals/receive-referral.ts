@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import { sendAlerts } from "../../queues/send-alerts.ts";
 import type { Field } from "../campaigns/fields.ts";
 import { matchKeys } from "../campaigns/normalise-fields.ts";
+import { admitReferral, type ConnectionVersion, type NotAdmitted } from "../connections/admit-referral.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import { newId } from "../db/id.ts";
@@ -11,10 +12,10 @@ import { fitReferral } from "./fit-referral.ts";
 import { type Referral, type ReferralAnswer, referralVersion } from "./protocol.ts";
 import { type NewDeal, storeDeal } from "./store-deal.ts";
 
-/** What a referral comes over: an inbound, which says itself where it leads, or a connection, whose receiver chose a stage. */
+/** What a referral comes over: an inbound or a connection. Each says itself where it leads. */
 export type Via =
   | { readonly kind: "inbound"; readonly inboundId: string }
-  | { readonly kind: "connection"; readonly connectionId: string; readonly name: string; readonly stageId: string };
+  | ({ readonly kind: "connection" } & ConnectionVersion);
 
 /** A referral on its way into an organisation. */
 export interface Arrival {
@@ -27,8 +28,9 @@ export type ReceiveReferralResult =
   | { readonly kind: "received"; readonly answer: ReferralAnswer; readonly isReplay: boolean }
   | {
       readonly kind: "refused";
-      readonly reason: "inbound_gone" | "inbound_disabled" | "stage_gone" | "idempotency_conflict";
-    };
+      readonly reason: Refusal["reason"] | "idempotency_conflict";
+    }
+  | NotAdmitted;
 
 /**
  * Takes in a lead that another organisation refers: lead, contacts, notes, stage, owner, what it arrived over, and who is told,
@@ -45,8 +47,8 @@ export async function receiveReferral(context: Context, arrival: Arrival): Promi
     await lockReferral(transaction, context.vault, organisationId, referral.referralId);
     const earlier = await findEarlier(transaction, referral.referralId);
     if (earlier !== null) return replay(earlier, contentHash);
-    const target = await findTarget(transaction, via);
-    if (target.kind === "refused") return target;
+    const target = via.kind === "inbound" ? await findTarget(transaction, via) : await findStage(transaction, via);
+    if (target.kind !== "target") return target;
     const answer = await store(transaction, context, arrival, target, contentHash);
     return { kind: "received", answer, isReplay: false } as const;
   });
@@ -76,9 +78,10 @@ export interface Refusal {
   readonly reason: "inbound_gone" | "inbound_disabled" | "stage_gone";
 }
 
-/** Where a link leads. Neither link nor stage can be switched off or taken away before the transaction ends. */
-export async function findTarget(transaction: Database, via: Via): Promise<Target | Refusal> {
-  if (via.kind === "connection") return readTarget(transaction, via.stageId, via.name);
+type Over<Kind extends Via["kind"]> = Extract<Via, { kind: Kind }>;
+
+/** Where an inbound leads. Neither it nor the stage can be switched off or taken away before the transaction ends. */
+export async function findTarget(transaction: Database, via: Over<"inbound">): Promise<Target | Refusal> {
   const inbound = await transaction
     .selectFrom("inbounds")
     .select(["name", "stageId", "enabled", "deletedAt"])
@@ -88,6 +91,13 @@ export async function findTarget(transaction: Database, via: Via): Promise<Targe
   if (inbound.deletedAt !== null) return { kind: "refused", reason: "inbound_gone" };
   if (!inbound.enabled) return { kind: "refused", reason: "inbound_disabled" };
   return readTarget(transaction, inbound.stageId, `the inbound ${inbound.name}`);
+}
+
+/** Where a connection leads, if it is still to carry what was put together by its permissions; it too stays as it is. */
+async function findStage(transaction: Database, via: Over<"connection">): Promise<Target | Refusal | NotAdmitted> {
+  const admission = await admitReferral(transaction, via);
+  if (admission.kind === "not_admitted") return admission;
+  return readTarget(transaction, admission.stageId, `the connection from ${admission.organisation}`);
 }
 
 async function readTarget(transaction: Database, stageId: string, link: string): Promise<Target | Refusal> {

@@ -157,6 +157,7 @@ function receiveRoute(api: Api, context: Context): void {
       const { referral } = read;
       const via = { kind: "inbound", inboundId: id } as const;
       const result = await receiveReferral(context, { organisationId, via, referral });
+      if (result.kind === "not_admitted") throw new Error("What comes over an inbound needs no connection.");
       if (result.kind === "refused") return refuse(reply, result);
       return reply.code(result.isReplay ? 200 : 201).send(result.answer);
     },

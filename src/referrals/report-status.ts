@@ -66,8 +66,10 @@ async function readReferrer(transaction: Database, leadId: string) {
   const arrival = await transaction
     .selectFrom("arrivals as a")
     .leftJoin("inbounds as i", "i.id", "a.inboundId")
+    .leftJoin("connections as k", "k.id", "a.connectionId")
     .select(["a.id", "a.referrer", "a.inboundId", "a.statusUrl", "a.status", "a.statusReason", "a.statusSequence"])
     .select(["i.name as inboundName", "i.reportsStatus"])
+    .select(["k.state as connectionState", "k.reportsStatus as connectionReports"])
     .where("a.leadId", "=", leadId)
     .executeTakeFirst();
   return arrival ?? null;
@@ -75,10 +77,12 @@ async function readReferrer(transaction: Database, leadId: string) {
 
 const notReferred = "The lead was not referred by another organisation.";
 
-/** Over a connection both sides agreed to hear of it. */
 function whyNotTold(arrival: Awaited<ReturnType<typeof readReferrer>>): string | null {
   if (arrival === null) return notReferred;
-  if (arrival.inboundId === null) return null;
+  if (arrival.inboundId === null) {
+    if (arrival.connectionState === "ended") return "The connection that it came over has been ended.";
+    return arrival.connectionReports === true ? null : `The connection from ${arrival.referrer} is not to tell it.`;
+  }
   if (arrival.reportsStatus !== true)
     return `The inbound ${arrival.inboundName} does not let its referrers hear of it.`;
   return arrival.statusUrl === null ? `${arrival.referrer} did not say where to report it.` : null;

@@ -5,6 +5,7 @@ import { inOrganisation } from "../db/database.ts";
 import { recordLeadEvent } from "../leads/lead-events.ts";
 import { type DueStatus, deliverStatus } from "./deliver-status.ts";
 import { nextStatusAttempt, type StatusOutcome } from "./status-outcome.ts";
+import { tellOverConnection } from "./tell-over-connection.ts";
 
 /** Statuses of one organisation that one job has under way at once. */
 const concurrency = 10;
@@ -25,7 +26,7 @@ export async function sendDueStatuses(context: Context, organisationId: string):
   for (;;) {
     const due = await claimDue(context, organisationId);
     const sent = await Promise.allSettled(
-      due.map(async (one) => settle(context, organisationId, one, await deliverStatus(context, one))),
+      due.map(async (one) => settle(context, organisationId, one, await tell(context, organisationId, one))),
     );
     for (const one of sent) if (one.status === "rejected") throw one.reason;
     // One that was told lets the next of the same referral go.
@@ -34,6 +35,14 @@ export async function sendDueStatuses(context: Context, organisationId: string):
     context.waker.wake(sendReferralStatus, { organisationId });
     return;
   }
+}
+
+/** Each kind of link has its own way back. */
+async function tell(context: Context, organisationId: string, due: DueStatus): Promise<StatusOutcome> {
+  const { connectionId } = due;
+  return connectionId === null
+    ? deliverStatus(context, due)
+    : tellOverConnection(context, organisationId, connectionId, due);
 }
 
 async function claimDue(context: Context, organisationId: string): Promise<readonly DueStatus[]> {

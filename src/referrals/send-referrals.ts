@@ -2,6 +2,7 @@ import { sendReferrals } from "../../queues/send-referrals.ts";
 import type { Context } from "../context.ts";
 import { describeError } from "../describe-error.ts";
 import { type ClaimedReferral, claimReferrals } from "./claim-referrals.ts";
+import { sendOverConnection } from "./send-over-connection.ts";
 import { type Carried, sendOverOutbound } from "./send-over-outbound.ts";
 import { settleReferral } from "./settle-referral.ts";
 
@@ -31,7 +32,7 @@ export async function sendDueReferrals(context: Context, organisationId: string,
 async function sendReferral(context: Context, organisationId: string, referral: ClaimedReferral): Promise<void> {
   const startedAt = context.clock();
   const startedMs = performance.now();
-  const { outcome, status, response } = await carrySafely(context, referral);
+  const { outcome, status, response } = await carrySafely(context, organisationId, referral);
   const durationMs = Math.round(performance.now() - startedMs);
   const { id: referralId, leadId, attemptCount: attempt } = referral;
   context.log.info({ referralId, leadId, attempt, outcome: outcome.kind, status, durationMs }, "referral.attempted");
@@ -39,9 +40,9 @@ async function sendReferral(context: Context, organisationId: string, referral: 
 }
 
 /** A fault of our own is trouble too: it may pass, and a referral is never tried for ever. */
-async function carrySafely(context: Context, referral: ClaimedReferral): Promise<Carried> {
+async function carrySafely(context: Context, organisationId: string, referral: ClaimedReferral): Promise<Carried> {
   try {
-    return await carry(context, referral);
+    return await carry(context, organisationId, referral);
   } catch (error) {
     context.log.error({ referralId: referral.id, error: describeError(error) }, "referral.fault");
     const reason = "An error of Handoff's own; its log says which.";
@@ -51,6 +52,7 @@ async function carrySafely(context: Context, referral: ClaimedReferral): Promise
 }
 
 /** Each kind of link has its own way to the other side. */
-async function carry(context: Context, referral: ClaimedReferral): Promise<Carried> {
+async function carry(context: Context, organisationId: string, referral: ClaimedReferral): Promise<Carried> {
+  if (referral.connectionId !== null) return sendOverConnection(context, organisationId, referral);
   return sendOverOutbound(context, referral);
 }

@@ -16,6 +16,7 @@ import {
 } from "./present-referral.ts";
 import { referredFieldSchema, referredNoteSchema } from "./protocol.ts";
 import { offerOutbounds, referDeal } from "./refer-deal.ts";
+import { referOverConnection } from "./refer-over-connection.ts";
 import { retryReferral } from "./retry-referral.ts";
 
 const tags = ["Referrals"];
@@ -45,19 +46,25 @@ const dealOffer = z
   })
   .meta({ id: "DealOffer" });
 
-const referBody = z.strictObject({
-  outboundId: z.uuid("must be the id of an outbound"),
-  confirmed: z
-    .boolean()
-    .default(false)
-    .meta({ description: "true: the text of the refusal `confirmation_needed` was read and is so" }),
-});
+const referBody = z
+  .strictObject({
+    outboundId: z.uuid("must be the id of an outbound").optional(),
+    connectionId: z.uuid("must be the id of a connection").optional().meta({ description: "instead of an outbound" }),
+    confirmed: z.boolean().default(false).meta({
+      description: "over an outbound. true: the text of the refusal `confirmation_needed` was read and is so",
+    }),
+  })
+  .refine(({ outboundId, connectionId }) => (outboundId === undefined) !== (connectionId === undefined), {
+    path: ["outboundId"],
+    error: "must be given, or a connectionId, and not both",
+  });
 
 const listQuery = z.strictObject({
   ...pageQuery,
   state: z.enum(referralStates).optional(),
   leadId: z.uuid().optional(),
   outboundId: z.uuid().optional(),
+  connectionId: z.uuid().optional(),
 });
 
 /** Deals that go to other organisations, and what became of them. */
@@ -98,7 +105,7 @@ function referRoute(api: Api, context: Context): void {
         tags,
         summary: "Refer a deal to another organisation",
         description:
-          "Takes a confirmation: without it 409 tells what has to be confirmed. A deal goes over an outbound once: asked for again, the first referral is answered (200), unless it was refused or cancelled.",
+          "Over an outbound, which takes a confirmation: without it 409 tells what has to be confirmed. Or over a connection, which carries the fields that are permitted. A deal goes over each once: asked for again, the first referral is answered (200), unless it was refused or cancelled.",
         params: idParams,
         body: referBody,
         response: { 200: referralDetail, 201: referralDetail, ...problems },
@@ -106,9 +113,13 @@ function referRoute(api: Api, context: Context): void {
     },
     async (request, reply) => {
       const { organisationId, userId } = callerOf(request);
-      const { outboundId, confirmed } = request.body;
-      const referral = { leadId: request.params.id, outboundId, confirmed, userId };
-      const result = await referDeal(context, changeBy(context, request), referral);
+      const { outboundId, connectionId = "", confirmed } = request.body;
+      const change = changeBy(context, request);
+      const deal = { leadId: request.params.id, userId };
+      const result =
+        outboundId === undefined
+          ? await referOverConnection(context, change, { ...deal, connectionId })
+          : await referDeal(context, change, { ...deal, outboundId, confirmed });
       switch (result.kind) {
         case "lead_not_found":
           return sendProblem(reply, "not_found");
@@ -116,6 +127,12 @@ function referRoute(api: Api, context: Context): void {
           const message = `there is no outbound ${outboundId}`;
           return sendProblem(reply, "invalid_body", {
             fields: [{ field: "outboundId", code: "unknown_outbound", message }],
+          });
+        }
+        case "connection_not_found": {
+          const message = `there is no connection ${connectionId} to an organisation that you refer to`;
+          return sendProblem(reply, "invalid_body", {
+            fields: [{ field: "connectionId", code: "unknown_connection", message }],
           });
         }
         case "refused":
@@ -145,12 +162,13 @@ function listRoutes(api: Api, context: Context): void {
       },
     },
     async (request) => {
-      const { state, leadId, outboundId, ...page } = request.query;
+      const { state, leadId, outboundId, connectionId, ...page } = request.query;
       const found = await inOrganisation(context.database, callerOf(request).organisationId, async (transaction) => {
         let query = transaction.selectFrom("referrals").select(referralColumns);
         if (state !== undefined) query = query.where("state", "=", state);
         if (leadId !== undefined) query = query.where("leadId", "=", leadId);
         if (outboundId !== undefined) query = query.where("linkId", "=", outboundId);
+        if (connectionId !== undefined) query = query.where("linkId", "=", connectionId);
         return pageRows(query, page).execute();
       });
       const { rows, nextCursor } = cutPage(found, page);

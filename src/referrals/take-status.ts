@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
-import { inOrganisation } from "../db/database.ts";
+import { type Database, inOrganisation } from "../db/database.ts";
 import { storable } from "../delivery/record-exchange.ts";
 import type { FieldError } from "../errors.ts";
 import { parseFields } from "../http/validate.ts";
@@ -52,7 +52,9 @@ export async function takeStatus(context: Context, { referralId, headers, rawBod
     const message = "must be the referral that the address is about";
     return { kind: "invalid", fields: [{ field: "referralId", code: "not_allowed", message }] };
   }
-  await storeStatus(context, organisationId, referral, callback.value);
+  await inOrganisation(context.database, organisationId, async (transaction) =>
+    storeStatus(transaction, organisationId, referral, callback.value, context.clock()),
+  );
   return { kind: "taken" };
 }
 
@@ -64,8 +66,9 @@ function parseBody(text: string): unknown {
   }
 }
 
-async function storeStatus(
-  context: Context,
+/** Stores what the other side told of a referral, in a transaction of the organisation that sent it, unless it knew later news. */
+export async function storeStatus(
+  transaction: Database,
   organisationId: string,
   {
     leadId,
@@ -77,25 +80,24 @@ async function storeStatus(
     readonly remoteOrganisation: string | null;
   },
   { referralId, status, reason, at, sequence }: StatusCallback,
+  now: Date,
 ): Promise<void> {
-  await inOrganisation(context.database, organisationId, async (transaction) => {
-    const lead = await transaction
-      .selectFrom("leads")
-      .select("state")
-      .where("id", "=", leadId)
-      .forNoKeyUpdate()
-      .executeTakeFirstOrThrow();
-    // What they write may be about the person, of whom nothing is to be left here.
-    const kept = reason === null || lead.state === "erased" ? null : storable(reason);
-    const { numUpdatedRows } = await transaction
-      .updateTable("referrals")
-      .set({ status, statusReason: kept, statusAt: new Date(at), statusSequence: sequence })
-      .where("id", "=", referralId)
-      .where((is) => is.or([is("statusSequence", "is", null), is("statusSequence", "<", sequence)]))
-      .executeTakeFirst();
-    if (numUpdatedRows === 0n) return;
-    const detail = { referralId, link, organisation, status, reason: kept };
-    const actor = organisation ?? link;
-    await recordLeadEvent(transaction, { organisationId, leadId, kind: "deal_status", actor, detail }, context.clock());
-  });
+  const lead = await transaction
+    .selectFrom("leads")
+    .select("state")
+    .where("id", "=", leadId)
+    .forNoKeyUpdate()
+    .executeTakeFirstOrThrow();
+  // What they write may be about the person, of whom nothing is to be left here.
+  const kept = reason === null || lead.state === "erased" ? null : storable(reason);
+  const { numUpdatedRows } = await transaction
+    .updateTable("referrals")
+    .set({ status, statusReason: kept, statusAt: new Date(at), statusSequence: sequence })
+    .where("id", "=", referralId)
+    .where((is) => is.or([is("statusSequence", "is", null), is("statusSequence", "<", sequence)]))
+    .executeTakeFirst();
+  if (numUpdatedRows === 0n) return;
+  const detail = { referralId, link, organisation, status, reason: kept };
+  const actor = organisation ?? link;
+  await recordLeadEvent(transaction, { organisationId, leadId, kind: "deal_status", actor, detail }, now);
 }

@@ -34,6 +34,8 @@ const pagesThatRun = [
   "docs/api.md",
   "docs/people.md",
   "docs/partner-portal.md",
+  // Makes a second organisation, after which commands have to say which they are for.
+  "docs/connected-portals.md",
 ].map(readPage);
 
 let installation: TestProcess;

@@ -7,6 +7,8 @@ import { insertInvoice, lockNumbers, readSeller } from "../../src/invoices/issue
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { call, createTestApi, type Method, type TestApi, type TestClient } from "../helpers/api.ts";
 import { addCampaign, addPartner, campaignDocument, jsonDelivery } from "../helpers/api-documents.ts";
+import { ask } from "../helpers/connections.ts";
+import { ownersOf } from "../helpers/owners.ts";
 import { accountDocument } from "../helpers/payments.ts";
 import { addInbound, addUser, addWorkflow } from "../helpers/referrals.ts";
 import { type GuardedOperation, listGuarded } from "../helpers/rights.ts";
@@ -189,6 +191,8 @@ interface Things {
   readonly referralId: string;
   readonly partnerUserId: string;
   readonly settingsChangeId: string;
+  readonly outgoingConnectionId: string;
+  readonly incomingConnectionId: string;
 }
 
 /** One of each thing that an organisation can have. */
@@ -207,6 +211,7 @@ async function makeThings(client: TestClient): Promise<Things> {
   const invoiceId = await addInvoice(organisationId, partnerId);
   const first = async (url: string) => (await client.call("GET", url)).text("data.0.id");
   const deliveryId = await first("/v1/deliveries");
+  const neighbour = await server.createClient("Neighbours");
   return {
     partnerId,
     campaignId,
@@ -222,6 +227,8 @@ async function makeThings(client: TestClient): Promise<Things> {
     userId: (await client.call("POST", "/v1/users", { email: "vera@example.com", name: "Vera", role: "viewer" })).text(
       "id",
     ),
+    outgoingConnectionId: await ask(client, neighbour),
+    incomingConnectionId: await ask(neighbour, client),
   };
 }
 
@@ -360,6 +367,9 @@ const bodies: Readonly<Record<string, unknown>> = {
   "PATCH /v1/partner-users/{id}": { name: "Mine now" },
   "POST /v1/partner-users/{id}/password": { password: "seven boats in a harbour" },
   "POST /v1/settings-changes/{id}/decide": { decision: "approved" },
+  "PATCH /v1/connections/outgoing/{id}": { permissions: ["notes"] },
+  "PATCH /v1/connections/incoming/{id}": { reportsStatus: true },
+  "POST /v1/connections/incoming/{id}/approve": { version: 1, stageId: someId },
 };
 
 /** What a key can ask at all: the rest is for who is signed in. */
@@ -394,9 +404,12 @@ describe("what one organisation has", () => {
       referrals: things.referralId,
       "partner-users": things.partnerUserId,
       "settings-changes": things.settingsChangeId,
+      "connections/outgoing": things.outgoingConnectionId,
+      "connections/incoming": things.incomingConnectionId,
     };
-    const kind = path.split("/")[2] ?? "";
-    return path.replace("{id}", own[kind] ?? "").replace("{keyId}", things.intakeKeyId);
+    const [kind = "", part = ""] = path.split("/").slice(2);
+    const id = own[kind] ?? own[`${kind}/${part}`] ?? "";
+    return path.replace("{id}", id).replace("{keyId}", things.intakeKeyId);
   };
 
   test("is not there for another, on any route that names it", async () => {
@@ -423,6 +436,8 @@ describe("what one organisation has", () => {
     expect(lists.length).toBeGreaterThan(6);
     const queries = [
       ...lists.map(({ path }) => path),
+      "/v1/connections/outgoing",
+      "/v1/connections/incoming",
       `/v1/leads?campaignId=${things.campaignId}`,
       `/v1/leads?partnerId=${things.partnerId}`,
       `/v1/leads?stageId=${things.workflowId}`,
@@ -491,10 +506,9 @@ describe("row-level security", () => {
       for (const { name } of (await tables()).filter(
         (table) => !["installation", "sign_in_tries"].includes(table.name),
       )) {
-        const own = name === "organisations" ? sql.ref("id") : sql.ref("organisation_id");
-        const { rows } = await sql`select 1 from ${sql.table(name)} where ${own} <> ${stranger.organisationId}`.execute(
-          transaction,
-        );
+        const { rows } = await sql`
+          select 1 from ${sql.table(name)} where ${stranger.organisationId}::uuid not in (${ownersOf(name)})
+        `.execute(transaction);
         expect({ name, foreign: rows.length }).toEqual({ name, foreign: 0 });
       }
     });

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/g
 import { sql } from "kysely";
 import { newId } from "../../src/db/id.ts";
 import { mostReferralBytes, type Referral, referralAnswerSchema } from "../../src/referrals/protocol.ts";
-import { receiveReferral } from "../../src/referrals/receive-referral.ts";
 import { isAnythingUnderWay } from "../../src/reports/delivery-summary.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { sweep } from "../../src/sweep.ts";
@@ -452,20 +451,4 @@ test("a later version may say more than this one knows", async () => {
   const referral = referralDocument();
   const more = { ...referral, weather: "fine", lead: { ...referral.lead, mood: { good: true } } };
   expect((await send(more)).status).toBe(201);
-});
-
-test("a connection brings a referral in without HTTP, into the stage that its receiver chose", async () => {
-  const connectionId = newId();
-  const via = {
-    kind: "connection",
-    connectionId,
-    name: "the connection with Brightwater",
-    stageId: workflow.stageIds[1] ?? "",
-  } as const;
-  const arrival = { organisationId: client.organisationId, via, referral: referralDocument() };
-  const result = await receiveReferral(server.context, arrival);
-  if (result.kind !== "received") throw new Error(result.reason);
-  const lead = await client.call("GET", `/v1/leads/${result.answer.receivedAs}`);
-  expect(lead.body).toMatchObject({ stage: { name: "Working" }, arrival: { connectionId, inboundId: null } });
-  expect(await receiveReferral(server.context, arrival)).toMatchObject({ isReplay: true, answer: result.answer });
 });

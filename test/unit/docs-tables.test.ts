@@ -14,6 +14,7 @@ import type { FailureCode, Outcome, Reply } from "../../src/channels/contract.ts
 import { judgeHttp, judgeMail } from "../../src/channels/judge.ts";
 import { ruleSchema, testRule } from "../../src/channels/rules.ts";
 import { readConfig } from "../../src/config.ts";
+import { connectionStates } from "../../src/connections/connection.ts";
 import { arrivalOf } from "../../src/delivery/next-state.ts";
 import { deliveryStates } from "../../src/delivery/present-delivery.ts";
 import { errors } from "../../src/errors.ts";
@@ -444,6 +445,11 @@ describe("docs/referral-protocol.md", () => {
       expect(page.text).toContain(String(bound));
     }
   });
+});
+
+test("docs/connected-portals.md lists every state of a connection", () => {
+  const shown = readTable(readPage("docs/connected-portals.md"), "States").map(([state]) => state);
+  expect(shown).toEqual([...connectionStates]);
 });
 
 test("docs/api.md lists every error as it is", () => {
