@@ -128,7 +128,15 @@ async function openStall(attacker: Attacker, report: Report, key: string): Promi
   await post("/v1/portal/top-ups", { amount: 1_000 });
   const today = new Date().toLocaleDateString("sv-SE", { timeZone: "Europe/London" });
   await staff("POST", `/v1/partners/${partnerId}/invoices`, { from: today, to: today });
-  return { ...stall, ask };
+  await staff("PATCH", `/v1/partners/${partnerId}`, { acceptFirst: {} });
+  const offered = person();
+  await attacker.call(report, {
+    method: "POST",
+    path: `/v1/intake/${shop.intakeKey}?wait=1000`,
+    key: null,
+    document: offered,
+  });
+  return { ...stall, words: [...stall.words, ...Object.values(offered)], ask };
 }
 
 /** Has somebody sign in for a partner; gives how to call as them. */

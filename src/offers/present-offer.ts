@@ -4,6 +4,7 @@ import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
 import type { DeliveryState } from "../db/tables.ts";
 import { instantSchema } from "../http/api.ts";
+import type { PageOf } from "../http/page.ts";
 
 /** What may be known of a lead that is offered to a partner: nothing of its fields but those of the preview. */
 export interface OfferView {
@@ -72,7 +73,27 @@ export async function presentOffer(context: Context, organisationId: string, of:
 
 /** The same in a transaction. */
 export async function readOffer(transaction: Database, { deliveryId, partnerId }: OfferOf): Promise<OfferView | null> {
-  const offers = transaction
+  const offers = selectOffers(transaction).where("d.id", "=", deliveryId);
+  const row = await (partnerId === null ? offers : offers.where("d.partnerId", "=", partnerId)).executeTakeFirst();
+  return row === undefined ? null : toView(row);
+}
+
+/** The offers that wait for a partner's answer, newest first, one more than the page has. */
+export async function readOpenOffers(
+  transaction: Database,
+  partnerId: string,
+  { limit, cursor }: PageOf,
+): Promise<readonly OfferView[]> {
+  const open = selectOffers(transaction).where("d.partnerId", "=", partnerId).where("d.state", "=", "offered");
+  const rows = await (cursor === undefined ? open : open.where("d.id", "<", cursor))
+    .orderBy("d.id", "desc")
+    .limit(limit + 1)
+    .execute();
+  return rows.map(toView);
+}
+
+function selectOffers(transaction: Database) {
+  return transaction
     .selectFrom("deliveries as d")
     .innerJoin("leads as l", "l.id", "d.leadId")
     .innerJoin("campaigns as k", "k.id", "d.campaignId")
@@ -82,10 +103,11 @@ export async function readOffer(transaction: Database, { deliveryId, partnerId }
     .select((is) => is.ref("d.offerUntil").$notNull().as("until"))
     .select(["p.name as partnerName", "p.timeZone", "o.name as organisationName", "k.name as campaignName"])
     .select(["k.fields as campaignFields", "l.fields", "l.receivedAt"])
-    .where("d.id", "=", deliveryId)
     .where("d.offer", "=", "accept");
-  const row = await (partnerId === null ? offers : offers.where("d.partnerId", "=", partnerId)).executeTakeFirst();
-  if (row === undefined) return null;
-  const { campaignFields, fields, ...offer } = row;
+}
+
+type OfferRow = Awaited<ReturnType<ReturnType<typeof selectOffers>["execute"]>>[number];
+
+function toView({ campaignFields, fields, ...offer }: OfferRow): OfferView {
   return { ...offer, preview: previewOf(campaignFields, fields) };
 }

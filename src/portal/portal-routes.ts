@@ -3,6 +3,7 @@ import type { Api } from "../http/api.ts";
 import { accountRoutes } from "./account-routes.ts";
 import { ownLeadRoutes } from "./own-lead-routes.ts";
 import { ownMoneyRoutes } from "./own-money-routes.ts";
+import { ownOfferRoutes } from "./own-offer-routes.ts";
 import { ownReportRoutes } from "./own-report-routes.ts";
 import { ownSettingsRoutes } from "./own-settings-routes.ts";
 import { ownTopUpRoutes } from "./own-top-up-routes.ts";
@@ -15,6 +16,7 @@ export function portalRoutes(api: Api, context: Context): void {
   settingsChangeRoutes(api, context);
   accountRoutes(api, context);
   ownLeadRoutes(api, context);
+  ownOfferRoutes(api, context);
   ownReportRoutes(api, context);
   ownSettingsRoutes(api, context);
   ownMoneyRoutes(api, context);
