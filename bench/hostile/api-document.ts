@@ -103,6 +103,8 @@ export function sampleOf(
     if (depth > 8) return null;
     return sampleOf(choices[0], document, idOf, name, depth + 1);
   }
+  // Of an owner only owners make any.
+  if (name === "role") return "viewer";
   const fixed = valueAt(schema, "const") ?? listOf(valueAt(schema, "enum"))[0];
   if (fixed !== undefined) return fixed;
   if (name === "op") return "exists";

@@ -107,7 +107,9 @@ export async function attackStrings(attacker: Attacker): Promise<void> {
     const lead = textAt(sent.json, "leadId");
     ids.set("partners", partner).set("campaigns", shop.campaignId).set("leads", lead);
     ids.set("partnerId", partner).set("campaignId", shop.campaignId).set("leadId", lead).set("introducerId", partner);
-    for (const kind of ["deliveries", "alerts", "api-keys"]) {
+    const { email, last_name: name } = attacker.person();
+    await attacker.call(report, { method: "POST", path: "/v1/users", document: { email, name, role: "viewer" } });
+    for (const kind of ["deliveries", "alerts", "api-keys", "users"]) {
       const { json } = await attacker.call(report, { path: `/v1/${kind}?limit=1` });
       const id = valueAt(json, "data.0.id");
       if (typeof id === "string") ids.set(kind, id);

@@ -119,6 +119,22 @@ describe("every route", () => {
     expect(operations.length).toBeGreaterThan(70);
   });
 
+  test("that changes something takes no permission to see, and one that shows something none to change, but for these", () => {
+    const isToSee = (permission: string) => permission.endsWith(".read") || permission === "portal.account";
+    const odd = operations.filter(({ method, permission }) => (method === "GET") !== isToSee(permission));
+    const names = odd
+      .filter(({ permission, path }) => permission !== "signed_in" && !path.startsWith("/v1/portal/"))
+      .map(({ method, path, permission }) => `${method} ${path} ${permission}`);
+    expect(names.sort()).toEqual([
+      "GET /v1/api-keys keys.manage",
+      "GET /v1/campaigns/{id}/intake-keys campaigns.change",
+      "GET /v1/leads/{id}/outbounds referrals.send",
+      "GET /v1/users/{id}/sessions people.manage",
+      // What would become of a lead, which it neither stores nor sends.
+      "POST /v1/campaigns/{id}/explain leads.read",
+    ]);
+  });
+
   test.each(rolesInColumns)("lets a user with the role %s through exactly where the table says", async (role) => {
     const browser = await signedIn(server, mine.organisationId, { role });
     await compare(browser.call, mayBy(role));
