@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import {
   accessSchema,
   allStaffPermissions,
@@ -22,6 +22,9 @@ import {
 } from "../helpers/rights.ts";
 
 /** The table of docs/people.md against the program, and against the running API: every route, as everybody. */
+
+/** Hundreds of requests each, on a machine that may have other things to do. */
+jest.setTimeout(120_000);
 
 const rights = readRights();
 const switchNames = ["mayAccept", "mayUpdateStatus", "mayReturn", "mayPause", "maySeeFunds"] as const;
