@@ -44,8 +44,8 @@ export interface StageUse {
   readonly stageName: string;
   /** Leads stand in it: they have to be moved first. */
   readonly hasLeads: boolean;
-  /** Names of links that are enabled and lead into it. */
-  readonly inbounds: readonly string[];
+  /** Names of links that lead into it: inbounds that are enabled, and connections that are active or asked for anew. */
+  readonly links: readonly string[];
 }
 
 /** Who uses these stages, to be asked when they are locked: what is put in one meanwhile waits. */
@@ -55,13 +55,20 @@ export async function readStageUses(
 ): Promise<readonly StageUse[]> {
   if (stages.length === 0) return [];
   const ids = stages.map(({ id }) => id);
-  const [inbounds, leads] = await Promise.all([
+  const [inbounds, connections, leads] = await Promise.all([
     transaction
       .selectFrom("inbounds")
       .select(["stageId", "name"])
       .where("stageId", "in", ids)
       .where("enabled", "=", true)
       .where("deletedAt", "is", null)
+      .orderBy("id")
+      .execute(),
+    transaction
+      .selectFrom("connections")
+      .select(["stageId", "fromName"])
+      .where("stageId", "in", ids)
+      .where("state", "in", ["pending", "active"])
       .orderBy("id")
       .execute(),
     transaction
@@ -84,7 +91,10 @@ export async function readStageUses(
       stageId: id,
       stageName: name,
       hasLeads: leads.some((row) => row.id === id),
-      inbounds: inbounds.filter((row) => row.stageId === id).map((row) => row.name),
+      links: [
+        ...inbounds.filter((row) => row.stageId === id).map((row) => row.name),
+        ...connections.filter((row) => row.stageId === id).map((row) => `the connection from ${row.fromName}`),
+      ],
     }))
-    .filter(({ hasLeads, inbounds: links }) => hasLeads || links.length > 0);
+    .filter(({ hasLeads, links }) => hasLeads || links.length > 0);
 }

@@ -116,13 +116,13 @@ function changeRoute(api: Api, context: Context): void {
   );
 }
 
-function tellUse({ stageName, hasLeads, inbounds }: StageUse): string {
+function tellUse({ stageName, hasLeads, links }: StageUse): string {
   const leads = hasLeads ? `Leads stand in ${stageName}: move them to another stage first.` : "";
-  const links =
-    inbounds.length === 0
+  const told =
+    links.length === 0
       ? ""
-      : `Into ${stageName} leads ${inbounds.join(", ")}, which would refuse what comes: change that first, or send "confirm": true.`;
-  return `${leads} ${links}`.trim();
+      : `Into ${stageName} leads ${links.join(", ")}, which would refuse what comes: change that first, or send "confirm": true.`;
+  return `${leads} ${told}`.trim();
 }
 
 async function readStored(context: Context, organisationId: string, id: string): Promise<WorkflowAnswer> {

@@ -261,6 +261,19 @@ describe("the receiver", () => {
     expect(foreign.status).toBe(422);
   });
 
+  test("does not take a stage away unawares into which a connection leads", async () => {
+    const id = await ask(sender, receiver);
+    await approve(receiver, id, stageId);
+    const workflow = (await receiver.call("GET", "/v1/workflows")).text("data.0.id");
+    const path = `/v1/workflows/${workflow}`;
+    const refused = await receiver.call("PATCH", path, { stages: [{ name: "Other" }] });
+    expect(refused.body).toMatchObject({ status: 409, code: "stage_in_use" });
+    expect(refused.text("detail")).toContain("the connection from Mortgage Desk");
+    expect((await receiver.call("PATCH", path, { stages: [{ name: "Other" }], confirm: true })).status).toBe(200);
+    await sender.call("PATCH", `/v1/connections/outgoing/${id}`, { permissions: ["policy"] });
+    expect((await approve(receiver, id, stageId)).body).toMatchObject({ status: 422, fields: [{ field: "stageId" }] });
+  });
+
   test("stops what is active, and rejects what is pending", async () => {
     const id = await ask(sender, receiver);
     const early = await receiver.call("POST", `/v1/connections/incoming/${id}/stop`);

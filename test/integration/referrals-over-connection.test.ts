@@ -262,6 +262,26 @@ describe("a connection that is not active", () => {
     expect(await historyOf(sender, leadId)).toContain(words);
   });
 
+  test("whose stage the receiver has taken away since refuses, with a note in the deal, and goes on with another stage", async () => {
+    const connectionId = await connect([]);
+    const leadId = await takeLead();
+    const referralId = (await refer(leadId, connectionId)).text("id");
+    await sql`update stages set removed_at = now() where id = ${stageId}`.execute(server.owner);
+    await carry(connectionId);
+    expect(await leadsOf(receiver)).toEqual([]);
+    expect(await referralOf(referralId)).toMatchObject({
+      state: "refused",
+      reason: expect.stringContaining("is gone"),
+    });
+    expect(await historyOf(sender, leadId)).toContain("is gone");
+    await receiver.call("PATCH", `/v1/connections/incoming/${connectionId}`, {
+      stageId: await addStage(server, receiver),
+    });
+    await refer(leadId, connectionId);
+    await carry(connectionId);
+    expect(await leadsOf(receiver)).toHaveLength(1);
+  });
+
   test("takes nothing back that was sent before", async () => {
     const connectionId = await connect([]);
     await refer(await takeLead(), connectionId);
