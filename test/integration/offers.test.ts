@@ -6,6 +6,7 @@ import { redeliverLead } from "../../src/leads/redeliver-lead.ts";
 import { referLead } from "../../src/leads/refer-lead.ts";
 import { unreferLead } from "../../src/leads/unrefer-lead.ts";
 import { answerOffer } from "../../src/offers/answer-offer.ts";
+import { endOffers } from "../../src/offers/end-offers.ts";
 import { expireDueOffers } from "../../src/offers/expire-offers.ts";
 import { isAnythingUnderWay } from "../../src/reports/delivery-summary.ts";
 import { type Buyer, type Seller, useSellers } from "../helpers/seller.ts";
@@ -225,6 +226,23 @@ describe("of several answers one counts", () => {
     expect(await statesOf(seller, leadId)).toEqual(["expired"]);
     expect(await seller.funds(asked)).toMatchObject({ funds: 0, reserved: 0 });
     expect(await answer(seller, deliveryId, "accept")).toEqual({ kind: "expired" });
+  });
+
+  test("not a worker's that found the offer due a moment before it was accepted", async () => {
+    const seller = await sellers.open();
+    const { asked, deliveryId, leadId } = await offerOne(seller);
+    await answer(seller, deliveryId, "accept");
+    const partner = { id: asked.id, organisationId: seller.organisationId, timeZone: "Europe/London" };
+    const late = new Date(at("05T10:00"));
+    for (const state of ["expired", "declined", "cancelled"] as const) {
+      const ended = await seller.inOrganisation(async (transaction) =>
+        endOffers(transaction, partner, [deliveryId], { state, reason: null }, late),
+      );
+      expect(ended).toEqual([]);
+    }
+    await seller.settle();
+    expect(await statesOf(seller, leadId)).toEqual(["delivered"]);
+    await expectSoundLedger(seller);
   });
 
   test("none of another partner, nor of what was never offered", async () => {
