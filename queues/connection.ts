@@ -29,7 +29,7 @@ interface JobWorker {
 
 export interface QueueBackendOptions {
   readonly redisUrl: string | undefined;
-  /** A pool whose search_path is the queue's schema, at least 2 wide for a worker: it keeps one connection to LISTEN. */
+  /** A pool whose search_path is the queue's schema. */
   readonly createPool: (size: number) => pg.Pool;
   readonly prefix: string;
   readonly onError: (error: Error) => void;
@@ -47,6 +47,12 @@ const runRetryDelayMs = 1_000;
 
 /** A job may be started again after a crash as often as it takes: a second run of any of ours is harmless. */
 const stalledCountMaximum = 1_000_000;
+
+/**
+ * Of a process, for all kinds of jobs together: each keeps one to LISTEN, and they share the rest. A pool for each kind
+ * came to more than 50, and four workers with those of a black hole to more than PostgreSQL's 200.
+ */
+const workerConnections = 18;
 
 export function openQueueBackend(options: QueueBackendOptions): QueueBackend {
   return options.redisUrl === undefined ? onPostgres(options) : onRedis(options, options.redisUrl);
@@ -77,6 +83,7 @@ function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): Queue
     return pool as unknown as PostgresConnectionOptions;
   };
   const queuePool = openPool(4);
+  let workerPool: PostgresConnectionOptions | null = null;
   return {
     kind: "postgres",
     openQueue: (name) =>
@@ -87,7 +94,8 @@ function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): Queue
         () => new Queue(`${prefix}-${name}`, { connection: queuePool }, createPostgresBackend),
       ),
     openWorker: (name, concurrency, handler) => {
-      const options = { connection: openPool(6), ...workerOptions(concurrency) };
+      workerPool ??= openPool(workerConnections);
+      const options = { connection: workerPool, ...workerOptions(concurrency) };
       const worker = new Worker(`${prefix}-${name}`, async (job) => handler(job.data), options, createPostgresBackend);
       keep(opened, worker, onError);
     },
