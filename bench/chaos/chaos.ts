@@ -14,7 +14,7 @@ const usage = `npm run chaos [-- options]
 
 Two APIs and four workers hand leads over while they and everything around them is broken on purpose: workers and an API
 killed, PostgreSQL and Redis restarted, emptied and cut off, partners that lie, hang and flood. Meanwhile staff enter payments,
-and partners pay through PayPal and give leads back. Afterwards an independent checker compares what the APIs answered, what the partners received,
+partners pay through PayPal and give leads back, and deals are referred to another organisation. Afterwards an independent checker compares what the APIs answered, what the partners received,
 what PayPal took, and how everything ended.
 Needs nothing but Node; Redis for --backend redis. Takes about 80 s for each backend with --short, else five minutes or more.
 
@@ -164,6 +164,9 @@ function toFigures(results: readonly TrialResult[]) {
     returned_and_charged: figure("returned_and_charged"),
     returned_to_the_same_partner: figure("returned_to_the_same_partner"),
     ledger_verify: figure("ledger_verify"),
+    referrals_lost: figure("referrals_lost"),
+    referrals_doubled: figure("referrals_doubled"),
+    statuses_lost: figure("statuses_lost"),
   };
 }
 

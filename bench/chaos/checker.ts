@@ -9,6 +9,7 @@ import {
   type MoneyEvidence,
   type TakenLead,
 } from "./check-money.ts";
+import { findReferralsDoubled, findReferralsLost, findStatusesLost, type ReferralEvidence } from "./check-referrals.ts";
 import { type CampaignPlan, emailOf, onTheWayMs } from "./configuration.ts";
 import type { AnsweredLead } from "./generator.ts";
 import type { ReceivedRequest } from "./record.ts";
@@ -18,6 +19,7 @@ import type { ReceivedRequest } from "./record.ts";
  * Shares no code with the product.
  */
 export interface Evidence extends MoneyEvidence {
+  readonly referrals: ReferralEvidence;
   readonly campaigns: readonly CampaignPlan[];
   readonly answered: readonly AnsweredLead[];
   readonly requests: readonly ReceivedRequest[];
@@ -77,6 +79,9 @@ export interface Verdict {
     readonly returned_and_charged: number;
     readonly returned_to_the_same_partner: number;
     readonly ledger_verify: number;
+    readonly referrals_lost: number;
+    readonly referrals_doubled: number;
+    readonly statuses_lost: number;
   };
   readonly duplicateRequests: number;
   /** Why partners saw requests twice. */
@@ -97,6 +102,8 @@ export function check(evidence: Evidence): Verdict {
   };
   const duplicates = findDuplicates(evidence.requests);
   const taken = listTaken(evidence);
+  const { referrals } = evidence;
+  const emails = new Map(evidence.final.leads.map(({ id, email }) => [id, email]));
   const figures = {
     lost: find("lost", findLost(evidence)),
     sold_twice: find("sold twice", findSoldTwice(evidence)),
@@ -115,6 +122,9 @@ export function check(evidence: Evidence): Verdict {
     returned_and_charged: find("returned and charged", findReturnedAndCharged(evidence)),
     returned_to_the_same_partner: find("returned to the same partner", findReturnedToTheSame(evidence)),
     ledger_verify: evidence.final.verifyFinds,
+    referrals_lost: find("a referral lost", findReferralsLost(referrals, emails)),
+    referrals_doubled: find("a referral doubled", findReferralsDoubled(referrals)),
+    statuses_lost: find("a status lost", findStatusesLost(referrals)),
   };
   return { figures, ...duplicates, final: countBy(evidence.final.leads, ({ state }) => state), examples };
 }

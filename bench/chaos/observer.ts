@@ -21,22 +21,22 @@ export function openObserver(databaseUrl: string): Observer {
   pool.on("error", () => undefined);
   const query = async <Row extends object>(text: string, values: readonly unknown[] = []) =>
     (await pool.query<Row>(text, [...values])).rows;
-  const alertsSeen = new Map<string, { readonly state: string; readonly sinceMs: number }>();
+  const seenBefore = new Map<string, { readonly state: string; readonly sinceMs: number }>();
 
-  /** An alert that a worker has in hand looks like one that waits: only what has not stirred for long is moved. */
-  async function passTimeOfAlerts(): Promise<void> {
+  /** What a worker has in hand looks like what waits there: only what has not stirred for long is moved. */
+  async function passTimeOf(table: "alerts" | "status_callbacks" | "referrals"): Promise<void> {
     const rows = await query<{ id: string; seen: string }>(
-      "select id, attempt_count || ' ' || due_at as seen from alerts where state = 'due' and due_at > now()",
+      `select id, attempt_count || ' ' || due_at as seen from ${table} where state = 'due' and due_at > now()`,
     );
     const now = performance.now();
     const old: string[] = [];
     for (const { id, seen } of rows) {
-      const before = alertsSeen.get(id);
-      if (before?.state !== seen) alertsSeen.set(id, { state: seen, sinceMs: now });
+      const before = seenBefore.get(id);
+      if (before?.state !== seen) seenBefore.set(id, { state: seen, sinceMs: now });
       else if (now - before.sinceMs > 15_000) old.push(id);
     }
     if (old.length > 0) {
-      await query("update alerts set due_at = now() where id = any($1::uuid[]) and state = 'due'", [old]);
+      await query(`update ${table} set due_at = now() where id = any($1::uuid[]) and state = 'due'`, [old]);
     }
   }
 
@@ -59,7 +59,7 @@ export function openObserver(databaseUrl: string): Observer {
         await query(`update leads set hold_ends_at = now() where id in (
           select id from leads where state = 'held' and hold_ends_at > now() for update skip locked)`);
       }
-      await passTimeOfAlerts();
+      for (const table of ["alerts", "status_callbacks", "referrals"] as const) await passTimeOf(table);
     },
     close: async () => pool.end(),
   };

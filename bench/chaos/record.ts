@@ -75,3 +75,21 @@ export interface MovedSale {
   /** Moves that were refused, or never answered, though nothing stood against them. */
   readonly failed: readonly string[];
 }
+
+/** A deal that was referred to another organisation, by key or over a connected portal, and what was told of it. */
+export interface ReferredDeal {
+  readonly leadId: string;
+  readonly link: "key" | "connection";
+  /** What the answers called the referral; each of them names the same, or it was made twice. */
+  readonly referralIds: readonly string[];
+  readonly tries: number;
+  /** Answers that should not have come. */
+  readonly failed: readonly string[];
+}
+
+/** What the receiver's staff said of a lead that arrived, at last; null: nothing. */
+export interface ToldStatus {
+  readonly arrivedAs: string;
+  readonly status: string | null;
+  readonly failed: readonly string[];
+}

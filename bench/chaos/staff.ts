@@ -32,19 +32,25 @@ const patienceMs = 300_000;
  * requests is given up at once, so that its answer is lost; one in ten is sent to two APIs at the same time; and one in ten is sent
  * again although it was answered.
  */
-export async function insist(desk: Desk, path: string, body: object, key: string | null = null): Promise<Told> {
+export async function insist(
+  desk: Desk,
+  path: string,
+  body: object,
+  key: string | null = null,
+  method: "POST" | "PUT" = "POST",
+): Promise<Told> {
   const { apis, random } = desk;
   const [isLost, isDouble, isRepeated] = [random() < 0.1, random() < 0.1, random() < 0.1];
   const first = Math.floor(random() * apis.length);
   const sentAtMs = Date.now();
-  const send = async (attempt: number, timeoutMs = 5_000) =>
-    post(`${apis[(first + attempt) % apis.length]}${path}`, desk.apiKey, body, key, timeoutMs);
-  if (isLost) await send(0, 1 + 20 * random());
+  const sendTo = async (attempt: number, timeoutMs = 5_000) =>
+    send(method, `${apis[(first + attempt) % apis.length]}${path}`, desk.apiKey, body, key, timeoutMs);
+  if (isLost) await sendTo(0, 1 + 20 * random());
   for (let tries = 1; ; tries += 1) {
-    const both = await Promise.all([send(tries), ...(isDouble ? [send(tries + 1)] : [])]);
+    const both = await Promise.all([sendTo(tries), ...(isDouble ? [sendTo(tries + 1)] : [])]);
     const answers = both.filter((answer) => answer !== null);
     if (answers.length > 0) {
-      const again = isRepeated ? await send(tries + 1) : null;
+      const again = isRepeated ? await sendTo(tries + 1) : null;
       const all = again === null ? answers : [...answers, again];
       return { answers: all, sentAtMs, answeredAtMs: Date.now(), tries: tries + (isLost ? 1 : 0) };
     }
@@ -54,7 +60,8 @@ export async function insist(desk: Desk, path: string, body: object, key: string
 }
 
 /** Null where nobody can say yet: no answer, 429 and 5xx. */
-async function post(
+async function send(
+  method: string,
   url: string,
   apiKey: string,
   body: object,
@@ -63,7 +70,7 @@ async function post(
 ): Promise<Answer | null> {
   try {
     const response = await fetch(url, {
-      method: "POST",
+      method,
       headers: {
         authorization: `Bearer ${apiKey}`,
         "content-type": "application/json",
@@ -72,7 +79,7 @@ async function post(
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(Math.ceil(timeoutMs)),
     });
-    const answer: unknown = await response.json();
+    const answer: unknown = response.status === 204 ? null : await response.json();
     return response.status >= 500 || response.status === 429 ? null : { status: response.status, body: answer };
   } catch {
     return null;

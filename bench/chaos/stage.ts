@@ -24,6 +24,12 @@ export interface Stage {
   readonly apiKey: string;
   /** The addresses of the two APIs. One that was killed comes back at another. */
   readonly apis: readonly string[];
+  /** What PayPal and other organisations know the installation by: it leads to the API that is killed. */
+  readonly publicUrl: string;
+  /** Makes one more organisation in the installation. */
+  createOrganisation(
+    name: string,
+  ): Promise<{ readonly id: string; readonly apiKey: string; readonly portalCode: string }>;
   /** What a full disk is here. */
   readonly fullDisk: string;
   /** Gives how many workers cannot write to their temporary folder. */
@@ -52,9 +58,6 @@ export interface Stage {
 export type Backend = "postgres" | "redis";
 export const workerCount = 4;
 const apiCount = 2;
-
-/** What PayPal knows the installation by. The trial itself carries to the APIs what goes there. */
-export const publicUrl = "https://leads.chaos.test";
 
 /** A machine that is very busy may need so long to start a process. */
 const startLimitMs = 180_000;
@@ -166,13 +169,17 @@ async function open(
   const payPal = await startPayPalCatcher("127.0.0.1", 0);
   opened.push(payPal.stop);
 
+  const publicPath = await openHalfOpenProxy(null);
+  opened.push(publicPath.close);
+  const publicUrl = `http://127.0.0.1:${publicPath.port}`;
+
   const apiKey = `chaos_${"k".repeat(32)}`;
   const environment: Record<string, string> = {
     DATABASE_URL: throughProxy.href,
     REDIS_URL: redisPath === null ? "" : `redis://127.0.0.1:${redisPath.port}`,
     HANDOFF_SECRET: "the chaos trial's own secret, 32 characters or more",
     HANDOFF_API_KEY: apiKey,
-    HANDOFF_ALLOW_HOSTS: `127.0.0.1:${receiverPort},127.0.0.1:${smtpPath.port},127.0.0.1:${smsPath.port}`,
+    HANDOFF_ALLOW_HOSTS: `127.0.0.1:${receiverPort},127.0.0.1:${smtpPath.port},127.0.0.1:${smsPath.port},127.0.0.1:${publicPath.port}`,
     HOST: "127.0.0.1",
     DATA_DIR: folder,
     INTAKE_RATE_PER_MINUTE: "0",
@@ -214,6 +221,8 @@ async function open(
     return `http://127.0.0.1:${port}`;
   };
   const apis = await Promise.all(running.apis.map(addressOf));
+  const leadToFirst = () => publicPath.leadTo(Number(new URL(apis[0] ?? "").port));
+  leadToFirst();
   await Promise.all(running.workers.map(async (worker) => worker.waitFor(/is ready/, startLimitMs)));
 
   return {
@@ -227,6 +236,14 @@ async function open(
     messagesFile,
     apiKey,
     apis,
+    publicUrl,
+    async createOrganisation(name) {
+      const creating = handoff(`organisation create --name ${name}`);
+      if ((await creating.ended) !== 0) throw new Error(`handoff organisation create failed:\n${creating.output()}`);
+      const [, id = "", portalCode = "", key = ""] =
+        /Organisation: (\S+)\s+Portal code: +(\S+)\s+API key: +(\S+)/.exec(creating.output()) ?? [];
+      return { id, portalCode, apiKey: key };
+    },
     fullDisk: temporaryFolder.how,
     async setDiskFull(isFull) {
       const pids = running.workers.map(({ pid }) => pid);
@@ -241,6 +258,7 @@ async function open(
       await ended;
     },
     async killApi(index, downMs) {
+      if (index === 0) publicPath.leadTo(null);
       await running.apis[index]?.end("SIGKILL");
       await sleep(downMs);
       if (isStopping) return;
@@ -248,6 +266,7 @@ async function open(
       running.apis[index] = api;
       // Where it dies again before it is ready, the trial goes on with the other.
       apis[index] = await addressOf(api).catch(() => apis[index] ?? "");
+      leadToFirst();
     },
     async killRedis(downMs) {
       redisPath?.leadTo(null);

@@ -11,10 +11,11 @@ import { type Observer, openObserver } from "./observer.ts";
 import { openPayers, type Payers } from "./payers.ts";
 import { seeded } from "./random.ts";
 import type { EnteredMoney, MovedSale, ReceivedRequest, ReturnedLead } from "./record.ts";
+import { readReferrals, referDeals, setUpLinks, tellStatuses } from "./referrers.ts";
 import { returnLeads } from "./returners.ts";
 import { ask, read, type SetUp, setUp } from "./set-up.ts";
 import { type Desk, enterMoney, moveSales } from "./staff.ts";
-import { publicUrl, type Stage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 
 export interface TrialSize {
   readonly leads: number;
@@ -53,11 +54,18 @@ export async function runTrial(
       random: seeded(seed + 2),
       partnerIds: new Map([...made.partners].map(([id, name]) => [name, id])),
     };
-    const payers = await openPayers(desk, stage.payPal, publicUrl);
+    const payers = await openPayers(desk, stage.payPal, stage.publicUrl);
+    const receiver = await stage.createOrganisation("Receivers");
+    const links = await setUpLinks(desk, { organisation: receiver, referralBase: stage.publicUrl }, made);
     const clock = repeat(2_000, async () => observer.passTime({ endHolds: false }));
     const progress = repeat(10_000, async () => stage.log(await describeProgress(observer, intake, leads)));
     const closing = new AbortController();
-    const afterwards = Promise.all([moveSales(desk, closing.signal), returnLeads(desk, closing.signal)]);
+    const afterwards = Promise.all([
+      moveSales(desk, closing.signal),
+      returnLeads(desk, closing.signal),
+      referDeals(desk, links, closing.signal),
+      tellStatuses(links, closing.signal),
+    ]);
     const [answered, faults, entered] = await Promise.all([
       generate(stage.apis, made, leads, perSecond, seeded(seed), intake),
       breakThings(stage, observer, intake, payers, durationMs, workerKills, seeded(seed + 1)),
@@ -69,7 +77,7 @@ export async function runTrial(
     await openForGood(api, made, plans);
     await runOut(observer, payers);
     closing.abort();
-    const [moved, returned] = await afterwards;
+    const [moved, returned, referred, told] = await afterwards;
     // What was given back in the end has gone on to the next partner.
     const outcomes = await runOut(observer, payers);
     await progress.stop();
@@ -77,7 +85,8 @@ export async function runTrial(
     stage.log("The hours of a clock change, in a process whose clock is set.");
     const clockPlans = await tryClockChanges(stage);
     const money = { entered, moved, returned, captures: payers.captures() };
-    const evidence = await collect(stage, observer, [...plans, ...clockPlans], made, answered, money);
+    const referrals = { referred, told, ...(await readReferrals(observer, receiver.id)) };
+    const evidence = await collect(stage, observer, [...plans, ...clockPlans], made, answered, money, referrals);
     return {
       accepted: answered.filter(({ leadId }) => leadId !== null).length,
       verdict: check(evidence),
@@ -109,10 +118,14 @@ function repeat(everyMs: number, work: () => Promise<unknown>) {
   };
 }
 
+/** What was referred to the other organisation is a lead there, and has no end of its own. */
+const ownLeads = "organisation_id = (select id from organisations order by id limit 1)";
+
 async function describeProgress(observer: Observer, intake: Intake, leads: number): Promise<string> {
   const [row] = await observer.query<{ ended: number; waiting: number }>(
     `select count(*) filter (where state in ('sold', 'unsold', 'returned'))::integer as ended,
-      count(*) filter (where state in ('received', 'routing') and due_at <= now())::integer as waiting from leads`,
+      count(*) filter (where state in ('received', 'routing') and due_at <= now())::integer as waiting
+      from leads where ${ownLeads}`,
   );
   return `          ${intake.sent} of ${leads} leads sent, ${intake.answered} answered, ${row?.ended} ended, ${row?.waiting} wait for routing`;
 }
@@ -122,7 +135,7 @@ async function listInjected(
   observer: Observer,
   workerKills: number,
   injections: readonly Injection[],
-  { requests, answered, partners, entered, moved, returned }: Evidence,
+  { requests, answered, partners, entered, moved, returned, referrals }: Evidence,
   payers: Payers,
 ): Promise<TrialResult["injected"]> {
   const [row] = await observer.query<{ interrupted: number; alerts: number; mails: number }>(
@@ -151,6 +164,7 @@ async function listInjected(
     ],
     ...ofPartners,
     ...describeMoney(entered, moved, returned),
+    ...describeReferrals(referrals),
     ["a partner pays through PayPal", payers.approvedOrders.length, payers.describe()],
     ["clocks change", 2, `${clocks} partners, ${clockRequests} requests`],
   ];
@@ -171,6 +185,15 @@ function describeMoney(
     ["staff enter money", entered.length, `${again} more than once with the same key; ${refused} were refused`],
     ["staff move a sale on", paid ?? 0, `of ${moved.length} sales; ${further} were closed`],
     ["a partner returns a lead", returned.length, `${accepted} were accepted`],
+  ] as const;
+}
+
+function describeReferrals({ referred, told, arrived }: Evidence["referrals"]) {
+  const again = referred.filter(({ tries }) => tries > 1).length;
+  const known = told.filter(({ status }) => status !== null).length;
+  return [
+    ["a deal is referred", referred.length, `${arrived.length} arrived; ${again} were asked for more than once`],
+    ["a receiver tells what became of it", known, `of ${told.length} deals`],
   ] as const;
 }
 
@@ -210,7 +233,8 @@ async function runOut(observer: Observer, payers: Payers): Promise<Readonly<Reco
     await observer.passTime({ endHolds: performance.now() - startedAt > 6_000 }).catch(() => undefined);
     const [row] = await observer
       .query<{ open: number; attempts: number }>(
-        `select ((select count(*) from leads where state in ('received', 'routing', 'held'))
+        `select ((select count(*) from leads where state in ('received', 'routing', 'held') and ${ownLeads})
+          + (select count(*) from referrals where state = 'due') + (select count(*) from status_callbacks where state = 'due')
           + (select count(*) from deliveries where state in ('held', 'offered', 'sending'))
           + (select count(*) from alerts where state = 'due')
           + (select count(*) from top_ups where state in ('requested', 'open', 'pending') and order_id = any($1::text[]))
@@ -253,6 +277,7 @@ async function collect(
   made: SetUp,
   answered: readonly AnsweredLead[],
   money: Pick<Evidence, "entered" | "moved" | "returned" | "captures">,
+  referrals: Evidence["referrals"],
 ): Promise<Evidence> {
   const lines = (await readLines(stage.recordFile)).map((line) =>
     z.union([requestSchema, forbiddenSchema]).parse(line),
@@ -261,6 +286,7 @@ async function collect(
   const requests = lines.filter((line): line is z.infer<typeof requestSchema> => "number" in line) as ReceivedRequest[];
   return {
     ...money,
+    referrals,
     partners,
     statements: await readStatements(stage, made),
     campaigns,
@@ -313,7 +339,7 @@ async function readFinal(
 ): Promise<Omit<FinalState, "verifyFinds">> {
   const campaignName = new Map(made.map(({ id, plan }) => [id, plan.name]));
   const leads = await observer.query<{ id: string; campaign: string; state: string; email: string }>(
-    "select id, campaign_id as campaign, state, fields ->> 'email' as email from leads",
+    `select id, campaign_id as campaign, state, fields ->> 'email' as email from leads where ${ownLeads}`,
   );
   const deliveries = await observer.query<{ id: string; leadId: string; partner: string; state: string }>(
     'select id, lead_id as "leadId", partner_id as partner, state from deliveries',

@@ -56,8 +56,17 @@ const delivery = (number: number, state = "delivered", name = "ash") => ({
   state,
 });
 
+/** The first lead, referred to the other organisation by key, arrived there and won. */
+const referrals: Evidence["referrals"] = {
+  referred: [{ leadId: "lead-1", link: "key", referralIds: ["r1"], tries: 1, failed: [] }],
+  told: [{ arrivedAs: "there-1", status: "won", failed: [] }],
+  sent: [{ id: "r1", leadId: "lead-1", state: "sent", arrivedAs: "there-1", status: "won" }],
+  arrived: [{ id: "there-1", email: lead(1).email, referralId: "r1" }],
+};
+
 /** Three leads, sold to ash. */
 const well: Evidence = {
+  referrals,
   partners: [partner("ash"), partner("birch")],
   campaigns: [
     { name: "exclusive", saleLimit: 1, share: 0.5 },
@@ -500,4 +509,38 @@ test("duplicate_requests are counted by what became of the request before", () =
   expect(verdict.duplicateRequests).toBe(2);
   expect(Object.keys(verdict.duplicatesBy)).toHaveLength(2);
   expect(verdict.duplicatesBy).toMatchObject({ "answered 429": 1 });
+});
+
+describe("referrals", () => {
+  const [sent, arrived] = [referrals.sent[0], referrals.arrived[0]];
+  if (sent === undefined || arrived === undefined) throw new Error("The evidence has one referral.");
+  test.each<[string, Partial<Evidence["referrals"]>, Partial<Verdict["figures"]>]>([
+    ["one that is not sent in the end", { sent: [{ ...sent, state: "due" }] }, { referrals_lost: 1 }],
+    ["one that arrived with another's content", { arrived: [{ ...arrived, email: "x@test" }] }, { referrals_lost: 1 }],
+    ["one that nobody there has", { arrived: [], told: [] }, { referrals_lost: 1 }],
+    [
+      "one that was asked for and never answered",
+      { referred: [{ leadId: "lead-1", link: "key", referralIds: [], tries: 9, failed: [] }], arrived: [] },
+      { referrals_lost: 1 },
+    ],
+    ["one that arrived twice", { arrived: [arrived, { ...arrived, id: "there-2" }] }, { referrals_doubled: 1 }],
+    [
+      "one that two answers named differently",
+      { referred: [{ leadId: "lead-1", link: "key", referralIds: ["r1", "r2"], tries: 2, failed: [] }] },
+      { referrals_doubled: 1 },
+    ],
+    [
+      "a lead there that nobody referred",
+      { arrived: [arrived, { ...arrived, id: "z", referralId: null }] },
+      { referrals_doubled: 1 },
+    ],
+    ["a status that the sender did not hear of", { sent: [{ ...sent, status: "accepted" }] }, { statuses_lost: 1 }],
+    [
+      "a status that was refused",
+      { told: [{ arrivedAs: "there-1", status: "won", failed: ["lost: 409"] }] },
+      { statuses_lost: 1 },
+    ],
+  ])("%s", (_name, change, figures) => {
+    expect(found({ ...well, referrals: { ...referrals, ...change } })).toEqual(figures);
+  });
 });
