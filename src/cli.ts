@@ -173,6 +173,8 @@ function watchSignals(): Promise<void> {
       }
     };
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+    // Started by another program over a channel, it ends with that one.
+    process.once("disconnect", resolve);
   });
 }
 

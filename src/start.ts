@@ -2,7 +2,9 @@ import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
+import { type OtherInstallation, startOtherInstallation } from "../demo/other-installation.ts";
 import { type DemoReceivers, startDemoReceivers } from "../demo/receivers.ts";
+import { type NeighbourOrganisation, type ReferredDeal, referDemoDeals } from "../demo/refer-deals.ts";
 import { sampleLeadsFile, seedDemo } from "../demo/seed-demo.ts";
 import { connectDemoPayPal } from "../demo/seed-demo-payments.ts";
 import { type DemoOwner, seedDemoOwner } from "../demo/seed-demo-people.ts";
@@ -11,11 +13,14 @@ import { startWorkers } from "../workers/start-workers.ts";
 import { closeOutbound } from "./channels/close-outbound.ts";
 import type { Config } from "./config.ts";
 import { type Context, checkSecret, closeContext, createLogger, openContext } from "./context.ts";
-import { inOrganisation } from "./db/database.ts";
+import { createPool, inOrganisation, openDatabase } from "./db/database.ts";
 import { freePort } from "./db/embedded-postgres-server.ts";
 import { type FirstOrganisation, openInstallationDatabase, prepareInstallation, readSecret } from "./installation.ts";
 import { importLeads } from "./leads/import-leads.ts";
 import { readIntakeCampaign } from "./leads/intake-campaign.ts";
+import { createApiKey } from "./organisations/api-keys.ts";
+import { createOrganisation } from "./organisations/create-organisation.ts";
+import { organisationSchema } from "./organisations/organisation.ts";
 import { printTable } from "./print-table.ts";
 import { createProgress } from "./progress.ts";
 import { isAnythingUnderWay, summariseDeliveries } from "./reports/delivery-summary.ts";
@@ -45,6 +50,9 @@ export async function start(config: Config, print: (line: string) => void): Prom
     const demo = config.demo ? await startDemo(config) : null;
     if (demo !== null) opened.push(demo.stop);
     const organisation = await prepareInstallation(config, database.databaseUrl, new Date());
+    // A database of its own takes a while: meanwhile the sample leads are sold.
+    const other = demo === null ? null : await startOther(config, demo, organisation.isNew, print);
+    if (other !== null) opened.push(other.stop);
     const context = openContext({
       config: demo === null ? config : withDemo(config, demo),
       databaseUrl: database.databaseUrl,
@@ -58,7 +66,12 @@ export async function start(config: Config, print: (line: string) => void): Prom
     startWorkers(context);
     if (demo !== null) await connectDemoPayPal(context, organisation.id, demo.payPal);
     const isFirst = demo !== null && organisation.isNew;
-    if (isFirst) await runDemo(context, organisation, demo, print);
+    if (isFirst) {
+      const campaignId = await runDemo(context, organisation, demo, print);
+      const own = { url: `http://127.0.0.1:${server.port}`, apiKey: organisation.apiKey };
+      const neighbour = await makeNeighbour(database.databaseUrl, own.url);
+      printReferrals(await referDemoDeals(own, neighbour, (await other?.ready) ?? null, campaignId), print);
+    }
     const owner = isFirst ? await seedDemoOwner(context, organisation.id) : null;
     await printReady(context, organisation, server.port, { receivers: demo, owner }, print);
     return { port: server.port, stop };
@@ -83,30 +96,85 @@ async function openLogFile(config: Config): Promise<string> {
   return file;
 }
 
-const portsSchema = z.object({ httpPort: z.int(), smtpPort: z.int(), smsPort: z.int(), payPalPort: z.int() });
-// An older installation's has no port of the demo's PayPal.
-const keptPortsSchema = portsSchema.partial({ payPalPort: true });
+const portsSchema = z.object({
+  httpPort: z.int(),
+  smtpPort: z.int(),
+  smsPort: z.int(),
+  payPalPort: z.int(),
+  otherPort: z.int(),
+});
+// An older installation's has no port of the demo's PayPal, nor of the other installation.
+const keptPortsSchema = portsSchema.partial({ payPalPort: true, otherPort: true });
+
+interface Demo extends DemoReceivers {
+  readonly otherPort: number;
+}
 
 /** The receivers keep their ports from one start to the next: the demo partners' addresses name them. */
-async function startDemo(config: Config): Promise<DemoReceivers> {
+async function startDemo(config: Config): Promise<Demo> {
   const file = join(config.dataDirectory, "demo-ports.json");
   const kept = await readFile(file, "utf8").then(
     (text) => keptPortsSchema.parse(JSON.parse(text)),
     () => null,
   );
   const fresh = kept ?? { httpPort: await freePort(), smtpPort: await freePort(), smsPort: await freePort() };
-  const ports = portsSchema.parse({ payPalPort: await freePort(), ...fresh });
+  const ports = portsSchema.parse({ payPalPort: await freePort(), otherPort: await freePort(), ...fresh });
   const receivers = await startDemoReceivers(ports);
-  if (kept?.payPalPort === undefined) await writeFile(file, JSON.stringify(ports));
-  return receivers;
+  if (kept?.payPalPort === undefined || kept.otherPort === undefined) await writeFile(file, JSON.stringify(ports));
+  return { ...receivers, otherPort: ports.otherPort };
+}
+
+/** The installation that the demo refers to. */
+async function startOther(
+  config: Config,
+  { otherPort, mail }: Demo,
+  isFirstStart: boolean,
+  print: (line: string) => void,
+): Promise<OtherInstallation | null> {
+  const dataDirectory = join(config.dataDirectory, "other-installation");
+  const isThere = await stat(dataDirectory).then(
+    () => true,
+    () => false,
+  );
+  // The demo of an older version has none.
+  if (!isThere && !isFirstStart) return null;
+  const allowHosts = [new URL(config.publicUrl).host];
+  return startOtherInstallation({ dataDirectory, port: otherPort, allowHosts, mail }, print);
+}
+
+/** A second organisation in the same installation. */
+async function makeNeighbour(databaseUrl: string, url: string): Promise<NeighbourOrganisation> {
+  const owner = openDatabase(createPool(databaseUrl, "owner", 1));
+  try {
+    const [by, at] = ["demo", new Date()];
+    const document = { name: "Harbour Mortgages", timeZone: "Europe/London", currency: "GBP" };
+    const { id, portalCode } = await createOrganisation(owner, organisationSchema.parse(document), by, at);
+    const created = await createApiKey(owner, { organisationId: id, by, at }, { name: "First key", expiresAt: null });
+    if (created === null) throw new Error("A key that was made at random exists already.");
+    return { url, portalCode, apiKey: created.key };
+  } finally {
+    await owner.destroy();
+  }
+}
+
+function printReferrals(deals: readonly ReferredDeal[], print: (line: string) => void): void {
+  print("Deals that were referred to other organisations, and what came back:");
+  print("");
+  printTable(
+    ["Over", "To", "State", "Became"],
+    deals.map(({ over, to, state, status }) => [over, to, state, status ?? ""]),
+    print,
+  );
+  print("");
 }
 
 /** The operator's own mail server, SMS account and PayPal stay in use where they are set. */
-function withDemo(config: Config, { mail, sms, payPal, allowHosts }: DemoReceivers): Config {
+function withDemo(config: Config, { mail, sms, payPal, allowHosts, otherPort }: Demo): Config {
   const { host, port } = mail;
   return {
     ...config,
-    allowHosts: [...config.allowHosts, ...allowHosts],
+    // Its own address too: the demo refers to a neighbour in the same installation.
+    allowHosts: [...config.allowHosts, ...allowHosts, `127.0.0.1:${otherPort}`, new URL(config.publicUrl).host],
     smtp: config.smtp ?? {
       host,
       port,
@@ -130,7 +198,7 @@ async function runDemo(
   { id }: FirstOrganisation,
   receivers: DemoReceivers,
   print: (line: string) => void,
-): Promise<void> {
+): Promise<string> {
   print("First start: making a demo campaign with seven partners, and importing samples/leads.csv.");
   const campaign = await readIntakeCampaign(context, id, await seedDemo(context, id, receivers));
   if (campaign === null) throw new Error("The demo campaign was made and cannot be read.");
@@ -144,6 +212,7 @@ async function runDemo(
   for (const { line, reason } of bad) print(`  line ${line}: ${reason}`);
   print("");
   await printSummary(context, id, print);
+  return campaign.id;
 }
 
 async function printSummary(context: Context, organisationId: string, print: (line: string) => void): Promise<void> {

@@ -48,9 +48,10 @@ beforeAll(async () => {
   port = await freePort();
   const environment = { HOST: "127.0.0.1", PORT: String(port), DATA_DIR: path.join(folder, "data"), LOG_LEVEL: "warn" };
   installation = startTypeScript("src/cli.ts", ["start"], { env: environment });
-  await installation.waitFor(/Send one more lead:\n.*\n/, 60_000);
+  // Two installations start, each with a database of its own.
+  await installation.waitFor(/Send one more lead:\n.*\n/, 150_000);
   shell = openShell(folder, environment);
-}, 90_000);
+}, 180_000);
 
 afterAll(async () => {
   shell?.end();
