@@ -6,6 +6,7 @@ import { newId } from "../db/id.ts";
 import { type Api, fileAnswer, problems } from "../http/api.ts";
 import { limitRate } from "../http/limit-rate.ts";
 import { networkOf } from "../http/limit-wrong-keys.ts";
+import { sendProblem } from "../http/send-problem.ts";
 import { fieldPrefix, formPage, formPolicy, messagePage, trapName } from "./form-page.ts";
 import { formUrlOf } from "./public-addresses.ts";
 import { findForm, takeForm } from "./take-form.ts";
@@ -57,7 +58,8 @@ function showRoute(api: Api, context: Context): void {
     async (request, reply) => {
       const { token } = request.params;
       const found = await findForm(context, token);
-      if (found === null) return sendNoForm(reply);
+      if (found === null) return sendProblem(reply, "not_found");
+      if (found === "closed") return sendClosed(reply);
       const { form, fields } = found;
       const action = formUrlOf(context.config, token);
       const html = formPage({ form, action, fields, submission: newId(), values: {}, problems: [] });
@@ -84,7 +86,8 @@ function takeRoute(api: Api, context: Context): void {
     async (request, reply) => {
       const { token } = request.params;
       const found = await findForm(context, token);
-      if (found === null) return sendNoForm(reply);
+      if (found === null) return sendProblem(reply, "not_found");
+      if (found === "closed") return sendClosed(reply);
       request.organisationId = found.organisationId;
       const { form, fields } = found;
       const { submission, [trapName]: trap, ...given } = request.body;
@@ -95,7 +98,7 @@ function takeRoute(api: Api, context: Context): void {
         }),
       );
       const result = trap === "" ? await takeForm(context, found, submission, values) : { kind: "taken" as const };
-      if (result.kind === "refused") return sendNoForm(reply);
+      if (result.kind === "refused") return sendClosed(reply);
       if (result.kind === "taken") return sendPage(reply, 200, form.sites, thanks);
       const action = formUrlOf(context.config, token);
       const html = formPage({ form, action, fields, submission, values, problems: result.problems });
@@ -106,8 +109,8 @@ function takeRoute(api: Api, context: Context): void {
 
 const thanks = messagePage("Thank you", "We have what you sent, and will be in touch.");
 
-function sendNoForm(reply: FastifyReply): FastifyReply {
-  return sendPage(reply, 404, [], messagePage("No form", "There is no form here at the moment."));
+function sendClosed(reply: FastifyReply): FastifyReply {
+  return sendPage(reply, 404, [], messagePage("Closed", "This form takes nothing at the moment."));
 }
 
 /** Other sites may show it, as far as the inbound says: that is what it is for. */

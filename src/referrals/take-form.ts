@@ -18,8 +18,8 @@ export interface FoundForm {
   readonly fields: readonly Field[];
 }
 
-/** The form that a token stands for; null where there is none, or its inbound takes nothing at the moment. */
-export async function findForm(context: Context, token: string): Promise<FoundForm | null> {
+/** The form that a token stands for; `closed` where its inbound takes nothing at the moment, null where there is no such token. */
+export async function findForm(context: Context, token: string): Promise<FoundForm | "closed" | null> {
   const { rows } = await sql<{ organisationId: string; inboundId: string }>`
     select * from find_inbound_form(${token})`.execute(context.database);
   const [found] = rows;
@@ -32,7 +32,7 @@ export async function findForm(context: Context, token: string): Promise<FoundFo
       .where("id", "=", inboundId)
       .executeTakeFirstOrThrow();
     const target = await findTarget(transaction, { kind: "inbound", inboundId });
-    if (inbound.form === null || target.kind === "refused") return null;
+    if (inbound.form === null || target.kind === "refused") return "closed";
     return { organisationId, inboundId, form: inbound.form, fields: target.fields.filter(isAsked) };
   });
 }

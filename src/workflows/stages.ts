@@ -44,7 +44,7 @@ export interface StageUse {
   readonly stageName: string;
   /** Leads stand in it: they have to be moved first. */
   readonly hasLeads: boolean;
-  /** Names of links that lead into it: inbounds that are enabled, and connections that are active or asked for anew. */
+  /** Links that name it, in words: inbounds and outbounds that are enabled, connections that are active or asked for anew. */
   readonly links: readonly string[];
 }
 
@@ -55,15 +55,9 @@ export async function readStageUses(
 ): Promise<readonly StageUse[]> {
   if (stages.length === 0) return [];
   const ids = stages.map(({ id }) => id);
-  const [inbounds, connections, leads] = await Promise.all([
-    transaction
-      .selectFrom("inbounds")
-      .select(["stageId", "name"])
-      .where("stageId", "in", ids)
-      .where("enabled", "=", true)
-      .where("deletedAt", "is", null)
-      .orderBy("id")
-      .execute(),
+  const [inbounds, outbounds, connections, filled] = await Promise.all([
+    readLinks(transaction, "inbounds", ids),
+    readLinks(transaction, "outbounds", ids),
     transaction
       .selectFrom("connections")
       .select(["stageId", "fromName"])
@@ -90,11 +84,23 @@ export async function readStageUses(
     .map(({ id, name }) => ({
       stageId: id,
       stageName: name,
-      hasLeads: leads.some((row) => row.id === id),
+      hasLeads: filled.some((row) => row.id === id),
       links: [
-        ...inbounds.filter((row) => row.stageId === id).map((row) => row.name),
+        ...inbounds.filter((row) => row.stageId === id).map((row) => `the inbound ${row.name}`),
+        ...outbounds.filter((row) => row.stageId === id).map((row) => `the outbound ${row.name}`),
         ...connections.filter((row) => row.stageId === id).map((row) => `the connection from ${row.fromName}`),
       ],
     }))
     .filter(({ hasLeads, links }) => hasLeads || links.length > 0);
+}
+
+async function readLinks(transaction: Database, table: "inbounds" | "outbounds", stageIds: readonly string[]) {
+  return transaction
+    .selectFrom(table)
+    .select(["stageId", "name"])
+    .where("stageId", "in", stageIds)
+    .where("enabled", "=", true)
+    .where("deletedAt", "is", null)
+    .orderBy("id")
+    .execute();
 }

@@ -46,7 +46,7 @@ export async function createWorkflow(
 
 /**
  * Changes what the patch names. A stage that comes back with its id is the same stage; one that does not come back is taken
- * away, unless leads stand in it, or links that are enabled lead into it: those are then refused, which takes `confirm`.
+ * away, unless leads stand in it, or enabled links name it: those lead nowhere then, which takes `confirm`.
  */
 export async function changeWorkflow(
   context: Context,

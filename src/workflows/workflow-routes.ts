@@ -16,7 +16,7 @@ const tags = ["Workflows"];
 const patchSchema = patchSchemaOf(workflowSchema).extend({
   confirm: z.boolean().default(false).meta({
     description:
-      "take stages away although links that are enabled lead into them: what comes over those is refused then",
+      "take stages away although enabled inbounds, outbounds or connections name them: no lead goes over those any more then",
   }),
 });
 
@@ -92,7 +92,7 @@ function changeRoute(api: Api, context: Context): void {
         tags,
         summary: "Change a workflow",
         description:
-          "`stages` replaces the list: a stage that comes back with its id stays, one that does not is taken away. Refused where leads stand in it; where enabled links lead into it, without `confirm`.",
+          "`stages` replaces the list: a stage that comes back with its id stays, one that does not is taken away. Refused where leads stand in it; where enabled inbounds, outbounds or connections name it, without `confirm`.",
         params: idParams,
         body: patchSchema,
         response: { 200: workflowAnswer, ...problems },
@@ -118,11 +118,11 @@ function changeRoute(api: Api, context: Context): void {
 
 function tellUse({ stageName, hasLeads, links }: StageUse): string {
   const leads = hasLeads ? `Leads stand in ${stageName}: move them to another stage first.` : "";
-  const told =
+  const named =
     links.length === 0
       ? ""
-      : `Into ${stageName} leads ${links.join(", ")}, which would refuse what comes: change that first, or send "confirm": true.`;
-  return `${leads} ${told}`.trim();
+      : `${stageName} is named by ${links.join(", ")}: change that first, or send "confirm": true, and no lead goes that way any more.`;
+  return `${leads} ${named}`.trim();
 }
 
 async function readStored(context: Context, organisationId: string, id: string): Promise<WorkflowAnswer> {

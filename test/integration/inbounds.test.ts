@@ -119,10 +119,11 @@ describe("the key of an inbound", () => {
       const receiver = await guessed.createClient();
       const ownerId = await addUser(guessed, receiver);
       const own = await addWorkflow(receiver, { campaignId: (await addCampaign(receiver)).id, ownerId });
-      const inbound = await addInbound(receiver, own);
+      const [inbound, other] = [await addInbound(receiver, own), await addInbound(receiver, own)];
       expect((await call(guessed.api, inbound.key, "GET", inbound.path)).status).toBe(200);
-      const statuses: number[] = [];
-      for (const key of ["a", "b", "c", "d"]) statuses.push((await call(guessed.api, key, "GET", inbound.path)).status);
+      // Wrong at another inbound: it stays good at its own.
+      const statuses = [(await call(guessed.api, inbound.key, "GET", other.path)).status];
+      for (const key of ["a", "b", "c"]) statuses.push((await call(guessed.api, key, "GET", inbound.path)).status);
       expect(statuses).toEqual([401, 401, 401, 429]);
       expect((await call(guessed.api, inbound.key, "GET", inbound.path)).status).toBe(200);
     } finally {

@@ -9,11 +9,18 @@ import { call, createTestApi, type TestApi, type TestClient } from "../helpers/a
 import { addCampaign } from "../helpers/api-documents.ts";
 import { type HttpLoopback, startHttp } from "../helpers/loopback.ts";
 import { addInbound, addUser, addWorkflow, referralDocument, type TestInbound } from "../helpers/referrals.ts";
+import { until } from "../helpers/until.ts";
 
 /** What became of a referred lead, told to a real HTTP server that stands in for the sender. */
 
 let sender: HttpLoopback;
-let answerWith: (count: number) => { readonly status: number; readonly headers?: Record<string, string> };
+interface Answer {
+  readonly status: number;
+  readonly headers?: Record<string, string>;
+  /** Answered no sooner than this. */
+  readonly after?: Promise<void> | undefined;
+}
+let answerWith: (count: number) => Answer;
 let server: TestApi;
 let client: TestClient;
 let inbound: TestInbound;
@@ -23,8 +30,8 @@ const key = "k".repeat(40);
 
 beforeAll(async () => {
   sender = await startHttp((_seen, response) => {
-    const { status, headers = {} } = answerWith(sender.seen.length);
-    response.writeHead(status, headers).end();
+    const { status, headers = {}, after = Promise.resolve() } = answerWith(sender.seen.length);
+    void after.then(() => response.writeHead(status, headers).end());
   });
   server = await createTestApi({ environment: { HANDOFF_ALLOW_HOSTS: sender.host }, clock: () => now });
 });
@@ -189,6 +196,25 @@ describe("a status that is reported", () => {
     later(1);
     await sendDue();
     expect(sender.seen.length).toBe(2);
+  });
+
+  test("is settled by whoever made the latest attempt, not by one who was given up", async () => {
+    const release: (() => void)[] = [];
+    const gates = [1, 2].map(() => new Promise<void>((resolve) => void release.push(resolve)));
+    answerWith = (count) => ({ status: count === 1 ? 500 : 204, after: gates[count - 1] });
+    const leadId = await referred();
+    await report(leadId, "won");
+    const givenUp = sendDue();
+    await until(() => sender.seen.length === 1);
+    later(2);
+    const latest = sendDue();
+    await until(() => sender.seen.length === 2);
+    release[0]?.();
+    await givenUp;
+    expect(await told(leadId)).toMatchObject({ state: "due", error: null });
+    release[1]?.();
+    await latest;
+    expect(await told(leadId)).toMatchObject({ state: "sent" });
   });
 
   test("is found by the sweep when it is due, one that waits for another is not", async () => {

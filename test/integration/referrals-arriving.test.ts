@@ -15,6 +15,7 @@ import {
   type TestInbound,
   type TestWorkflow,
 } from "../helpers/referrals.ts";
+import { until } from "../helpers/until.ts";
 
 /** A referral on its way in: over HTTP, into PostgreSQL. */
 
@@ -435,16 +436,28 @@ describe("a refusal leaves nothing half-made", () => {
 });
 
 test("switching an inbound off waits for what is arriving, and nothing arrives after", async () => {
-  const referrals = Array.from({ length: 20 }, () => referralDocument());
-  const [switched, ...answers] = await Promise.all([
-    client.call("PATCH", `/v1/inbounds/${inbound.id}`, { enabled: false }),
-    ...referrals.map(async (referral) => send(referral)),
-  ]);
-  expect(switched?.status).toBe(200);
-  expect(answers.every(({ status }) => status === 201 || status === 409)).toBe(true);
-  const taken = answers.filter(({ status }) => status === 201).length;
-  expect((await countRows()).arrivals).toBe(taken);
-  expect((await send(referralDocument())).status).toBe(409);
+  const order: string[] = [];
+  const done = (name: string) => (answer: TestAnswer) => {
+    order.push(`${name} ${answer.status}`);
+  };
+  const under: Promise<void>[] = [];
+  await server.owner.transaction().execute(async (transaction) => {
+    // What arrives has taken its inbound by then.
+    await sql`lock table arrivals in share mode`.execute(transaction);
+    const waiting = async () => {
+      const { rows } = await sql<{ count: number }>`
+        select count(*) as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+      `.execute(server.owner);
+      return rows[0]?.count ?? 0;
+    };
+    under.push(send(referralDocument()).then(done("arrival")));
+    await until(async () => (await waiting()) === 1);
+    under.push(client.call("PATCH", `/v1/inbounds/${inbound.id}`, { enabled: false }).then(done("switch")));
+    await until(async () => (await waiting()) === 2 || order.length > 0);
+  });
+  await Promise.all(under);
+  expect(order).toEqual(["arrival 201", "switch 200"]);
+  expect((await send(referralDocument())).body).toMatchObject({ status: 409, code: "inbound_disabled" });
 });
 
 test("a later version may say more than this one knows", async () => {

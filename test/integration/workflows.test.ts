@@ -142,6 +142,19 @@ describe("a stage", () => {
     expect(check.body).toMatchObject({ status: 409, code: "stage_gone" });
   });
 
+  test("that an enabled outbound names is taken away only with confirm, and says which", async () => {
+    const workflow = await newWorkflow();
+    const document = {
+      ...{ name: "Harbour Finance", url: "https://harbour.test/v1/referrals/inbound/x", key: "k".repeat(40) },
+      ...{ workflowId: workflow.id, stageId: workflow.stageIds[0] },
+    };
+    expect((await client.call("POST", "/v1/outbounds", document)).status).toBe(201);
+    const stages = [{ id: workflow.stageIds[1], name: "Working" }];
+    const refused = await client.call("PATCH", `/v1/workflows/${workflow.id}`, { stages });
+    expect(refused.body).toMatchObject({ code: "stage_in_use", detail: expect.stringContaining("outbound Harbour") });
+    expect((await client.call("PATCH", `/v1/workflows/${workflow.id}`, { stages, confirm: true })).status).toBe(200);
+  });
+
   test("that a disabled inbound names can go, and the inbound is not enabled before it has another", async () => {
     const workflow = await newWorkflow();
     const inbound = await addInbound(client, workflow, { enabled: false });
