@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { JobQueue, QueueBackend } from "./connection.ts";
+import type { QueueBackend } from "./connection.ts";
 
 /** One kind of job: its queue has its name, its payload carries ids only, and `key` says what one wake-up is about. */
 export interface JobDefinition<Payload extends object> {
@@ -29,7 +29,7 @@ interface Here {
   readonly places: number;
   readonly stopping: AbortSignal;
   readonly handle: (payload: object) => Promise<void>;
-  readonly underWay: Map<string, { again: boolean; done: Promise<void> }>;
+  readonly underWay: UnderWay;
 }
 
 /** What is woken again and again gives its place back after this long, and queues up like the rest. */
@@ -40,90 +40,92 @@ const hereSliceMs = 5_000;
  * a burst of leads costs the queue a few jobs, not one each.
  */
 export function createWaker(backend: QueueBackend, onError: (error: Error) => void): Waker {
-  const underWay = new Map<string, { again: boolean; done: Promise<void> }>();
+  const underWay: UnderWay = new Map();
 
-  async function addUntilQuiet(queue: JobQueue, name: string, key: string, payload: object): Promise<void> {
-    const id = `${name}-${key}`;
-    for (let again = true; again; ) {
-      const entry = underWay.get(id);
-      if (entry !== undefined) entry.again = false;
+  async function addUntilQuiet(name: string, key: string, payload: object, entry: Woken): Promise<void> {
+    const queue = backend.openQueue(name);
+    do {
+      entry.again = false;
       await queue.add(name, payload, jobOptions(key)).catch(onError);
-      again = entry?.again ?? false;
-    }
-    underWay.delete(id);
+    } while (entry.again);
+    underWay.delete(`${name}-${key}`);
   }
 
   function enqueue(name: string, key: string, payload: object): void {
-    const id = `${name}-${key}`;
-    const entry = underWay.get(id);
-    if (entry !== undefined) {
-      entry.again = true;
-      return;
-    }
-    const started = { again: false, done: Promise.resolve() };
-    underWay.set(id, started);
-    started.done = addUntilQuiet(backend.openQueue(name), name, key, payload);
+    begin(underWay, `${name}-${key}`, async (entry) => addUntilQuiet(name, key, payload, entry));
   }
 
   const here = new Map<string, Here>();
-
-  /** Gives whether the wake-up is followed here. */
-  function follow(name: string, key: string, payload: object): boolean {
-    const mine = here.get(name);
-    if (mine === undefined || mine.stopping.aborted) return false;
-    const entry = mine.underWay.get(key);
-    if (entry !== undefined) {
-      entry.again = true;
-      return true;
-    }
-    if (mine.underWay.size >= mine.places) return false;
-    const started = { again: false, done: Promise.resolve() };
-    mine.underWay.set(key, started);
-    started.done = doUntilQuiet(mine, name, key, payload, started);
-    return true;
-  }
-
-  async function doUntilQuiet(
-    mine: Here,
-    name: string,
-    key: string,
-    payload: object,
-    entry: { again: boolean },
-  ): Promise<void> {
-    const endsAt = performance.now() + hereSliceMs;
-    let isQuiet = false;
-    try {
-      do {
-        entry.again = false;
-        await mine.handle(payload);
-        isQuiet = !entry.again;
-      } while (!isQuiet && performance.now() < endsAt && !mine.stopping.aborted);
-    } catch {
-      // The handler has told of it; the queue tries again.
-      isQuiet = false;
-    }
-    mine.underWay.delete(key);
-    if (!isQuiet) enqueue(name, key, payload);
-  }
-
   return {
     wake(job, payload, overdue) {
       const key = job.key(payload);
       if (overdue !== undefined) {
         backend.openQueue(job.name).add(job.name, payload, overdueOptions(key)).catch(onError);
-      } else if (!follow(job.name, key, payload)) enqueue(job.name, key, payload);
+        return;
+      }
+      const mine = here.get(job.name);
+      const isFollowed = mine !== undefined && followHere(mine, key, payload, () => enqueue(job.name, key, payload));
+      if (!isFollowed) enqueue(job.name, key, payload);
     },
     doHere(name, places, stopping, handle) {
       here.set(name, { places, stopping, handle, underWay: new Map() });
     },
     async settled() {
       for (;;) {
-        const open = [underWay, ...[...here.values()].map((mine) => mine.underWay)].flatMap((map) => [...map.values()]);
+        const all = [underWay, ...[...here.values()].map((mine) => mine.underWay)];
+        const open = all.flatMap((entries) => [...entries.values()]);
         if (open.length === 0) return;
         await Promise.all(open.map(async (entry) => entry.done));
       }
     },
   };
+}
+
+/** What is being done about a wake-up, and whether another came meanwhile. */
+interface Woken {
+  again: boolean;
+  done: Promise<void>;
+}
+
+type UnderWay = Map<string, Woken>;
+
+/** Begins what is not under way; else it is to be done again. */
+function begin(underWay: UnderWay, id: string, work: (entry: Woken) => Promise<void>): void {
+  const entry = underWay.get(id);
+  if (entry !== undefined) {
+    entry.again = true;
+    return;
+  }
+  const started = { again: false, done: Promise.resolve() };
+  underWay.set(id, started);
+  started.done = work(started);
+}
+
+/** Gives whether the wake-up is followed by this process. What is left over in the end is handed to `enqueue`. */
+function followHere(mine: Here, key: string, payload: object, enqueue: () => void): boolean {
+  if (mine.stopping.aborted) return false;
+  if (!mine.underWay.has(key) && mine.underWay.size >= mine.places) return false;
+  begin(mine.underWay, key, async (entry) => {
+    const isDone = await doUntilQuiet(mine, payload, entry);
+    mine.underWay.delete(key);
+    if (!isDone) enqueue();
+  });
+  return true;
+}
+
+/** Gives whether all is done that it was woken for. */
+async function doUntilQuiet({ handle, stopping }: Here, payload: object, entry: Woken): Promise<boolean> {
+  const endsAt = performance.now() + hereSliceMs;
+  try {
+    do {
+      entry.again = false;
+      await handle(payload);
+    } while (entry.again && performance.now() < endsAt && !stopping.aborted);
+    return !entry.again;
+  } catch {
+    // The handler has told of it; the queue tries again.
+    return false;
+  }
 }
 
 /** More than one attempt, because the PostgreSQL backend can deadlock when it finishes a job; without delay, because nothing rests on it. */
