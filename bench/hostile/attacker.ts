@@ -122,8 +122,10 @@ function judge(
   if (status >= 500) report("server_error", `${told} answered ${status} ${text.slice(0, 300)}`);
   if (status >= 400 && status < 500) {
     const type = String(headers["content-type"]);
-    const saysWhy = typeof valueAt(json, "code") === "string" && typeof valueAt(json, "title") === "string";
-    if (!type.startsWith("application/problem+json") || !saysWhy) {
+    const isProblem = typeof valueAt(json, "code") === "string" && typeof valueAt(json, "title") === "string";
+    // Pages that people open from a mail or another site say it to them.
+    const isForPeople = type.startsWith("text/html") && /<title>[^<]{3,}<\/title>/.test(text);
+    if (!(type.startsWith("application/problem+json") && isProblem) && !isForPeople) {
       report("accepted_bad", `${told} was refused with ${status} without saying why: ${type} ${text.slice(0, 200)}`);
     }
   }
