@@ -5,11 +5,15 @@ import { freePort } from "../../src/db/embedded-postgres-server.ts";
 import { dealFields } from "../helpers/deals.ts";
 import { type HttpLoopback, startHttp } from "../helpers/loopback.ts";
 import type { TestProcess } from "../helpers/process.ts";
+import { queueBackends } from "../helpers/redis.ts";
 import { addUser } from "../helpers/referrals.ts";
 import { openRunningInstallation, type RunningInstallation } from "../helpers/running-installation.ts";
 import { until } from "../helpers/until.ts";
 
-/** Two installations, each with a database, an API and a worker in processes of their own, refer deals to each other. */
+/**
+ * Two installations, each with a database, an API and a worker in processes of their own. The queue of the one that refers is
+ * in Redis where there is one, that of the other in PostgreSQL.
+ */
 
 let sender: RunningInstallation;
 let receiver: RunningInstallation;
@@ -27,11 +31,12 @@ const withId = z.looseObject({ id: z.string() });
 const withStages = z.looseObject({ id: z.string(), stages: z.array(withId) });
 
 beforeAll(async () => {
+  const redisUrl = await queueBackends().at(-1)?.createRedisUrl();
   const ports = { sender: await freePort(), receiver: await freePort() };
   between = await startHttp((request, response) => void pass(request, response));
   const allowed = (port: number) => `127.0.0.1:${port},${between.host}`;
   [sender, receiver] = await Promise.all([
-    openRunningInstallation({ name: "Sellers", port: ports.sender, allowHosts: allowed(ports.receiver) }),
+    openRunningInstallation({ name: "Sellers", port: ports.sender, allowHosts: allowed(ports.receiver), redisUrl }),
     openRunningInstallation({ name: "Receivers Ltd", port: ports.receiver, allowHosts: allowed(ports.sender) }),
   ]);
   await Promise.all([sender.startApi(), receiver.startApi(), receiver.startWorker()]);

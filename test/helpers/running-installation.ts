@@ -26,12 +26,15 @@ export interface RunningOptions {
   readonly port: number;
   /** `host:port` that may be reached although it is private, separated by commas. */
   readonly allowHosts: string;
+  /** The queue is in PostgreSQL where absent. */
+  readonly redisUrl?: string | undefined;
 }
 
 export async function openRunningInstallation({
   name,
   port,
   allowHosts,
+  redisUrl,
 }: RunningOptions): Promise<RunningInstallation> {
   const { databaseUrl, drop } = await createTestDatabase();
   const owner = openDatabase(createPool(databaseUrl, "owner", 2));
@@ -50,6 +53,7 @@ export async function openRunningInstallation({
     PUBLIC_URL: url,
     HANDOFF_ALLOW_HOSTS: allowHosts,
     LOG_LEVEL: "info",
+    ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
   };
   const processes: TestProcess[] = [];
   let api: TestProcess | null = null;
