@@ -69,8 +69,8 @@ function campaignDocument(plan: CampaignPlan, partners: readonly object[]): obje
     timeZone: "Europe/London",
     saleLimit: plan.saleLimit,
     fields: [
-      { key: "first_name", type: "text", required: true, group: "contact" },
-      { key: "email", type: "email", required: true, group: "contact" },
+      { key: "first_name", type: "text", required: true, group: "contact", shareable: true },
+      { key: "email", type: "email", required: true, group: "contact", shareable: true },
     ],
     routing: [{ method: "weighted", partners }],
   };
