@@ -299,7 +299,7 @@ describe("what arrived", () => {
     await sql`update deliveries set state = 'rejected', reserved_at = null, due_at = null where lead_id = ${leadId}`.execute(
       server.owner,
     );
-    await sql`update leads set due_at = now() where id = ${leadId}`.execute(server.owner);
+    await sql`update leads set due_at = now() - interval '1 second' where id = ${leadId}`.execute(server.owner);
     await routeDueLeads(server.context, client.organisationId, campaign.id);
     const lead = await client.call("GET", `/v1/leads/${leadId}`);
     expect(lead.body).toMatchObject({ state: "unsold", reason: { code: "by_hand" }, stage: { name: "New" } });
