@@ -56,16 +56,19 @@ describe("a user of a partner", () => {
     const created = await add();
     const [email, id] = [created.text("email"), created.text("id")];
     expect(created.body).toMatchObject({ state: "invited", invitedUntil: expect.any(String) });
+    const linksSent = async () =>
+      (await mailsTo(email)).map(({ message }) => /\/invitation\/([\w-]+)/.exec(message.text ?? "")?.[1]);
+    const [older] = await linksSent();
     portal.later(60_000);
     expect((await portal.staff.call("POST", `/v1/partner-users/${id}/resend`)).status).toBe(200);
-    const links = (await mailsTo(email)).map(({ message }) => /\/invitation\/([\w-]+)/.exec(message.text ?? "")?.[1]);
+    const links = await linksSent();
     expect(links).toHaveLength(2);
-    expect(new Set(links).size).toBe(2);
+    const newer = links.find((link) => link !== older);
     const browser = openBrowser(portal.server);
     const accept = async (token = "") =>
       browser.call("POST", "/v1/invitations/accept", { token, password: goodPassword });
-    expect((await accept(links[0])).status).toBe(410);
-    expect((await accept(links[1])).status).toBeLessThan(300);
+    expect((await accept(older)).status).toBe(410);
+    expect((await accept(newer)).status).toBeLessThan(300);
     const again = await portal.staff.call("POST", `/v1/partner-users/${id}/resend`);
     expect(again.body).toMatchObject({ status: 409, code: "user_state" });
   });
