@@ -105,7 +105,8 @@ export async function buildApp(context: Context, options: HealthOptions = alread
   const refuseTheRest = refuseOtherMethods(api);
   refuseUnstorableText(api);
   healthRoutes(api, context, metrics, options);
-  await api.register(async (pages) => offerPageRoutes(pages, context));
+  const offerPages: FastifyPluginAsync = async (scope) => offerPageRoutes(scope, context);
+  await api.register(offerPages);
   const guesses = createGuesses(context);
   const signIn = (v1: Api) => signInRoutes(v1, context, guesses);
   const open = [

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { DateTime } from "luxon";
 import type { DeliveryState } from "../db/tables.ts";
+import { escapeHtml, htmlPage, htmlPagePolicy } from "../http/html-page.ts";
 import { formatMoney } from "../money.ts";
 import type { AnswerOfferResult } from "./answer-offer.ts";
 import type { OfferView } from "./present-offer.ts";
@@ -11,14 +11,7 @@ const style = `body { font: 16px/1.5 sans-serif; max-width: 36rem; margin: 2rem 
 table { border-collapse: collapse } th { text-align: left; padding: 4px 16px 4px 0; vertical-align: top } td { padding: 4px 0 }
 button { font: inherit; padding: 8px 24px; margin: 16px 8px 0 0; cursor: pointer }`;
 
-/** Nothing but this page's own style and its own form. */
-export const pagePolicy = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
+export const pagePolicy = htmlPagePolicy(style);
 
 export interface Page {
   readonly status: number;
@@ -117,24 +110,5 @@ function document(title: string, paragraphs: readonly string[]): string {
 }
 
 function page(title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title><style>${style}</style></head>
-<body><h1>${escapeHtml(title)}</h1>
-${body}
-</body>
-</html>
-`;
-}
-
-const references: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => references[character] ?? "");
+  return htmlPage(style, title, body);
 }

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import type { FastifyReply } from "fastify";
 import { z } from "zod";
 import type { Context } from "../context.ts";
 import type { Api } from "../http/api.ts";
+import { escapeHtml, htmlPage, htmlPagePolicy } from "../http/html-page.ts";
 import type { Guesses } from "./guesses.ts";
 import { longestPassword, shortestPassword } from "./password-rules.ts";
 import { setPasswordByToken } from "./set-password.ts";
@@ -16,14 +16,7 @@ const style =
   "label{display:block;margin-top:1rem}input{font:inherit;width:100%;padding:.4rem;box-sizing:border-box}" +
   "button{font:inherit;margin-top:1.5rem;padding:.5rem 1.5rem}[role=alert]{color:#b42318}";
 
-/** Nothing is loaded, nothing runs, and the form goes back to where it came from. */
-const contentSecurityPolicy = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
+const contentSecurityPolicy = htmlPagePolicy(style);
 
 const tokenParams = z.object({ token: z.string().max(200) });
 const formSchema = z.object({ password: z.string().max(1000), again: z.string().max(1000) });
@@ -112,24 +105,5 @@ function donePage({ email, organisationName }: FoundToken): string {
 
 /** `body` is HTML; `title` is text. */
 function pageOf(title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(title)}</title><style>${style}</style></head>
-<body><h1>${escapeHtml(title)}</h1>
-${body}
-</body>
-</html>
-`;
-}
-
-const references: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (letter) => references[letter] ?? letter);
+  return htmlPage(style, title, body);
 }

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import type { Field } from "../campaigns/fields.ts";
 import type { FieldProblem } from "../campaigns/normalise-fields.ts";
+import { escapeHtml, htmlPage, htmlPagePolicy } from "../http/html-page.ts";
 import type { InboundForm } from "./inbound.ts";
 
 /** The pages of an inbound's form: plain HTML without scripts, which other sites may show within theirs. */
@@ -31,18 +31,9 @@ button { margin-top: 16px; padding: 10px 20px; font: inherit; border: 0; border-
 .extra { position: absolute; left: -10000px; }
 `;
 
-const styleHash = createHash("sha256").update(style).digest("base64");
-
 /** What a browser may do with these pages, and which sites may show them. */
 export function formPolicy(sites: readonly string[]): string {
-  const ancestors = sites.length === 0 ? "'none'" : sites.join(" ");
-  return [
-    "default-src 'none'",
-    `style-src 'sha256-${styleHash}'`,
-    "form-action 'self'",
-    "base-uri 'none'",
-    `frame-ancestors ${ancestors}`,
-  ].join("; ");
+  return htmlPagePolicy(style, sites);
 }
 
 export function formPage({ form, action, fields, submission, values, problems }: FormPage): string {
@@ -68,20 +59,7 @@ export function messagePage(title: string, message: string): string {
 }
 
 function page(title: string, content: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<h1>${escapeHtml(title)}</h1>
-${content}
-</body>
-</html>
-`;
+  return htmlPage(style, title, content);
 }
 
 function fieldRow(field: Field, value: string, problem: string | null): string {
@@ -122,16 +100,4 @@ function select(shared: string, choices: readonly string[], value: string): stri
     return `<option value="${escapeHtml(choice)}"${chosen}>${escapeHtml(choice)}</option>`;
   });
   return `<select ${shared}>${options.join("")}</select>`;
-}
-
-const escapes: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? character);
 }
