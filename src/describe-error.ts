@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import pg from "pg";
 
 const mostPlaces = 10;
@@ -7,7 +8,7 @@ const mostPlaces = 10;
  * system's: those of the database and of the language may quote a value, which may be somebody's.
  */
 export function describeError(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Error)) return { name: typeof error };
+  if (!types.isNativeError(error)) return { name: typeof error };
   const lines = (error.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
   const ours = lines.filter((line) => !/node_modules|node:internal/.test(line)).slice(0, mostPlaces);
   const shared = { name: error.name, places: ours.map((line) => line.trim()) };

@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import pg from "pg";
 
 const connectionErrors = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|ENOENT)$/;
@@ -11,7 +12,8 @@ const passingStates = /^(08...|57P0[1-3]|53300|40001|40P01)$/;
 
 /** Whether an error is trouble with the database that is over by itself: the same may be done again. */
 export function isPassingTrouble(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
+  // A connection's own error may be of another realm than this code, where this runs in one: no instance of its Error.
+  if (!types.isNativeError(error)) return false;
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (error instanceof pg.DatabaseError) return passingStates.test(code);
   return connectionErrors.test(code) || connectionMessages.test(error.message);
