@@ -53,7 +53,10 @@ class Generator {
     const elapsedMs = machineTimeMs() - this.#startedAtMs;
     const isOver = elapsedMs >= durationMs;
     if (pace.kind === "steady") {
-      const total = Math.floor((Math.min(elapsedMs, durationMs) * pace.perSecond) / 1000);
+      // The first is due at once. Counted from the second, each would be sent a step too late, and seem to have waited for it.
+      const total = isOver
+        ? Math.ceil((durationMs * pace.perSecond) / 1000)
+        : 1 + Math.floor((elapsedMs * pace.perSecond) / 1000);
       while (this.#due.length < total) this.#due.push(this.#startedAtMs + (this.#due.length * 1000) / pace.perSecond);
       while (this.#due.length - this.#next > this.#idle.length && this.#open < mostConnections) this.#connect();
     } else if (!isOver) {

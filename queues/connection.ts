@@ -1,6 +1,8 @@
+import { createHash } from "node:crypto";
 import { createPostgresBackend, type JobsOptions, type PostgresConnectionOptions, Queue, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import type pg from "pg";
+import { listenOnPostgres, type PostgresListener } from "./postgres-listener.ts";
 
 /**
  * Where BullMQ keeps its queues: Redis where an address is given, else PostgreSQL. Jobs are alarm clocks: they carry ids
@@ -10,8 +12,17 @@ export interface QueueBackend {
   readonly kind: "postgres" | "redis";
   openQueue(name: string): JobQueue;
   openWorker(name: string, concurrency: number, handler: (data: unknown) => Promise<void>): void;
+  /** Says something to those who listen on a channel at this moment. Gives false where it is known that nobody does. */
+  say(channel: string, message: string): Promise<boolean>;
+  /** Hears what is said on a channel until it is closed, through connections that break: what is said meanwhile is lost. */
+  listen(channel: string, hear: (message: string) => void): Listening;
   /** Closes what was opened, workers first. A worker finishes the jobs it has, for as long as `graceMs`. */
   close(graceMs: number): Promise<void>;
+}
+
+export interface Listening {
+  /** Whether it hears what is said now, as far as is known. */
+  isOpen(): boolean;
 }
 
 /** What is used of a BullMQ queue, whichever backend is behind it. */
@@ -73,17 +84,24 @@ const workerOptions = (concurrency: number) => ({
   removeOnFail: { count: 100 },
 });
 
+/** BullMQ takes a pg.Pool; only its own description of one lacks the words for it. */
+const asTaken = (pool: pg.Pool) => pool as unknown as PostgresConnectionOptions;
+
+/** Of the installation's own: PostgreSQL takes names of up to 63 bytes. */
+const channelName = (prefix: string, channel: string) =>
+  `handoff-${createHash("sha256").update(`${prefix}-${channel}`).digest("hex").slice(0, 32)}`;
+
 function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): QueueBackend {
   const opened: Opened = { queues: new Map(), workers: [] };
   const pools: pg.Pool[] = [];
+  const listeners: PostgresListener[] = [];
   const openPool = (size: number) => {
     const pool = createPool(size);
     pools.push(pool);
-    // BullMQ takes a pg.Pool; only its own description of one lacks the words for it.
-    return pool as unknown as PostgresConnectionOptions;
+    return pool;
   };
   const queuePool = openPool(4);
-  let workerPool: PostgresConnectionOptions | null = null;
+  let workerPool: pg.Pool | null = null;
   return {
     kind: "postgres",
     openQueue: (name) =>
@@ -91,16 +109,26 @@ function onPostgres({ createPool, prefix, onError }: QueueBackendOptions): Queue
         opened,
         name,
         onError,
-        () => new Queue(`${prefix}-${name}`, { connection: queuePool }, createPostgresBackend),
+        () => new Queue(`${prefix}-${name}`, { connection: asTaken(queuePool) }, createPostgresBackend),
       ),
     openWorker: (name, concurrency, handler) => {
       workerPool ??= openPool(workerConnections);
-      const options = { connection: workerPool, ...workerOptions(concurrency) };
+      const options = { connection: asTaken(workerPool), ...workerOptions(concurrency) };
       const worker = new Worker(`${prefix}-${name}`, async (job) => handler(job.data), options, createPostgresBackend);
       keep(opened, worker, onError);
     },
+    say: async (channel, message) => {
+      await queuePool.query("select pg_notify($1, $2)", [channelName(prefix, channel), message]);
+      return true;
+    },
+    listen: (channel, hear) => {
+      const listener = listenOnPostgres(openPool(1), channelName(prefix, channel), hear, onError);
+      listeners.push(listener);
+      return listener;
+    },
     close: async (graceMs) => {
       await closeOpened(opened, graceMs);
+      for (const listener of listeners) listener.close();
       await within(lastResortMs, Promise.allSettled(pools.map(async (pool) => pool.end())));
     },
   };
@@ -125,6 +153,23 @@ function onRedis({ prefix, onError }: QueueBackendOptions, redisUrl: string): Qu
         ...workerOptions(concurrency),
       });
       keep(opened, worker, onError);
+    },
+    say: async (channel, message) => (await producer.publish(channelName(prefix, channel), message)) > 0,
+    listen: (channel, hear) => {
+      const connection = new Redis(redisUrl, { maxRetriesPerRequest: null, keepAlive: 5_000 });
+      connection.on("error", onError);
+      consumers.push(connection);
+      let isOpen = false;
+      connection.on("close", () => {
+        isOpen = false;
+      });
+      connection.on("ready", () => {
+        isOpen = true;
+      });
+      connection.on("message", (_channel: string, message: string) => hear(message));
+      // It subscribes again by itself when a connection is back.
+      connection.subscribe(channelName(prefix, channel)).catch(onError);
+      return { isOpen: () => isOpen };
     },
     close: async (graceMs) => {
       await closeOpened(opened, graceMs);

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { QueueBackend } from "./connection.ts";
+import { createStandBys } from "./stand-bys.ts";
 
 /** One kind of job: its queue has its name, its payload carries ids only, and `key` says what one wake-up is about. */
 export interface JobDefinition<Payload extends object> {
@@ -11,15 +12,27 @@ export interface JobDefinition<Payload extends object> {
 export interface Waker {
   /**
    * Sees to it that a worker looks at what `payload` names. Called after commit; never fails and never waits: a wake-up
-   * that cannot be queued is reported, and the sweep finds the work. `overdue` goes past deduplication, for work that
-   * earlier wake-ups did not get done.
+   * that cannot be queued is reported, and the sweep finds the work.
+   *
+   * Without `by` it takes the shortest way: this process does it, or one that stands by for it, or whichever worker is free. By
+   * `queue` this process does not do it at once. `overdue` goes past deduplication too, for work that earlier wake-ups did
+   * not get done.
    */
-  wake<Payload extends object>(job: JobDefinition<Payload>, payload: Payload, overdue?: "overdue"): void;
+  wake<Payload extends object>(job: JobDefinition<Payload>, payload: Payload, by?: "queue" | "overdue"): void;
   /**
    * Has this process do work of a kind itself, up to `places` at a time, until `stopping`: a wake-up that it gives is then
    * followed at once instead of by way of the queue. What finds no place, or fails, goes to the queue as ever.
    */
-  doHere(name: string, places: number, stopping: AbortSignal, handle: (payload: object) => Promise<void>): void;
+  doHere<Payload extends object>(
+    job: JobDefinition<Payload>,
+    places: number,
+    stopping: AbortSignal,
+    handle: (payload: object) => Promise<void>,
+  ): void;
+  /** Says that this process, which has just done what `payload` names and does such work here, is there for more of it. */
+  standBy<Payload extends object>(job: JobDefinition<Payload>, payload: Payload): void;
+  /** From now on this process knows who stands by for what, and gives its wake-ups to them. */
+  followStandBys(): void;
   /** Resolves when every wake-up given so far is followed, queued or reported. */
   settled(): Promise<void>;
 }
@@ -41,35 +54,51 @@ const hereSliceMs = 5_000;
  */
 export function createWaker(backend: QueueBackend, onError: (error: Error) => void): Waker {
   const underWay: UnderWay = new Map();
+  const standBys = createStandBys(backend, onError);
 
-  async function addUntilQuiet(name: string, key: string, payload: object, entry: Woken): Promise<void> {
-    const queue = backend.openQueue(name);
-    do {
-      entry.again = false;
-      await queue.add(name, payload, jobOptions(key)).catch(onError);
-    } while (entry.again);
-    underWay.delete(`${name}-${key}`);
+  async function passOn(name: string, key: string, payload: object): Promise<void> {
+    const isTaken = await standBys.give(name, key, payload);
+    if (!isTaken) await backend.openQueue(name).add(name, payload, jobOptions(key)).catch(onError);
   }
 
   function enqueue(name: string, key: string, payload: object): void {
-    begin(underWay, `${name}-${key}`, async (entry) => addUntilQuiet(name, key, payload, entry));
+    const id = `${name}-${key}`;
+    begin(underWay, id, async (entry) => {
+      do {
+        entry.again = false;
+        await passOn(name, key, payload);
+      } while (entry.again);
+      underWay.delete(id);
+    });
   }
 
   const here = new Map<string, Here>();
-  return {
-    wake(job, payload, overdue) {
+  /** What others give this process to do, by kind. */
+  const given = new Map<string, (payload: unknown) => void>();
+
+  const waker: Waker = {
+    wake(job, payload, by) {
       const key = job.key(payload);
-      if (overdue !== undefined) {
+      if (by === "overdue") {
         backend.openQueue(job.name).add(job.name, payload, overdueOptions(key)).catch(onError);
         return;
       }
-      const mine = here.get(job.name);
+      const mine = by === "queue" ? undefined : here.get(job.name);
       const isFollowed = mine !== undefined && followHere(mine, key, payload, () => enqueue(job.name, key, payload));
       if (!isFollowed) enqueue(job.name, key, payload);
     },
-    doHere(name, places, stopping, handle) {
-      here.set(name, { places, stopping, handle, underWay: new Map() });
+    doHere(job, places, stopping, handle) {
+      here.set(job.name, { places, stopping, handle, underWay: new Map() });
+      given.set(job.name, (payload) => {
+        const { data } = job.payload.safeParse(payload);
+        if (data !== undefined) waker.wake(job, data);
+      });
+      standBys.open((name, payload) => given.get(name)?.(payload), stopping);
     },
+    standBy(job, payload) {
+      if (here.get(job.name)?.stopping.aborted === false) standBys.offer(job.name, job.key(payload));
+    },
+    followStandBys: () => standBys.follow(),
     async settled() {
       for (;;) {
         const all = [underWay, ...[...here.values()].map((mine) => mine.underWay)];
@@ -79,6 +108,7 @@ export function createWaker(backend: QueueBackend, onError: (error: Error) => vo
       }
     },
   };
+  return waker;
 }
 
 /** What is being done about a wake-up, and whether another came meanwhile. */

@@ -74,6 +74,7 @@ async function main(words: readonly string[]): Promise<number> {
       const { startServer } = await import("./server.ts");
       return serve(config, async (context) => {
         const server = await startServer(context);
+        context.waker.followStandBys();
         print(`The Handoff API is ready at http://localhost:${server.port}`);
         return server.close;
       });

@@ -39,7 +39,7 @@ async function sweepUntilStopped(context: Context): Promise<void> {
 /** One look at everything that is due. */
 export async function sweep({ database, clock, waker }: Context): Promise<void> {
   const now = clock();
-  const lateness = (dueSince: Date) => (now.getTime() - dueSince.getTime() > overdueMs ? "overdue" : undefined);
+  const lateness = (dueSince: Date) => (now.getTime() - dueSince.getTime() > overdueMs ? "overdue" : "queue");
   const campaigns = await sql<{ organisationId: string; campaignId: string; dueSince: Date }>`
     select * from due_campaigns(${now})`.execute(database);
   for (const { organisationId, campaignId, dueSince } of campaigns.rows) {

@@ -1,3 +1,5 @@
+import { drainPartner } from "../queues/drain-partner.ts";
+import { routeLeads } from "../queues/route-leads.ts";
 import type { Context } from "../src/context.ts";
 import { describeError } from "../src/describe-error.ts";
 import { startSweep } from "../src/sweep.ts";
@@ -11,9 +13,11 @@ import { sendAlertsWorker } from "./send-alerts.ts";
 import { sendReferralStatusWorker } from "./send-referral-status.ts";
 import { sendReferralsWorker } from "./send-referrals.ts";
 
+const routesAtOnce = 4;
+
 /** Every kind of job and its handler. Deliveries, alerts and payments wait for others, so many go at once; routing works the database. */
 const workers: readonly { worker: JobWorker; concurrency: (context: Context) => number }[] = [
-  { worker: routeLeadsWorker, concurrency: () => 4 },
+  { worker: routeLeadsWorker, concurrency: () => routesAtOnce },
   { worker: drainPartnerWorker, concurrency: (context) => context.config.workerConcurrency },
   { worker: expireOffersWorker, concurrency: () => 2 },
   { worker: sendAlertsWorker, concurrency: () => 20 },
@@ -29,12 +33,11 @@ export function startWorkers(context: Context): void {
     context.queues.openWorker(worker.name, concurrency(context), async (data) => runJob(context, worker, data));
   }
   // Whoever routes a lead has it sent at once, without the way through the queue, while it has places for that.
-  context.waker.doHere(
-    drainPartnerWorker.name,
-    context.config.workerConcurrency,
-    context.stopping.signal,
-    async (data) => runJob(context, drainPartnerWorker, data),
+  const { signal } = context.stopping;
+  context.waker.doHere(drainPartner, context.config.workerConcurrency, signal, async (data) =>
+    runJob(context, drainPartnerWorker, data),
   );
+  context.waker.doHere(routeLeads, routesAtOnce, signal, async (data) => runJob(context, routeLeadsWorker, data));
   startSweep(context);
 }
 

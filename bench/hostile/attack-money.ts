@@ -297,7 +297,7 @@ async function attackWebhooks(attacker: Attacker, till: Till): Promise<void> {
   );
   await record.case("webhooks at accounts that are none", async (report) => {
     for (const accountId of [
-      "01890000-0000-7000-8000-000000000000",
+      "01890000-0000-7000-8000-00000000beef",
       begun.id,
       till.partnerId,
       "x",

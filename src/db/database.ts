@@ -100,16 +100,22 @@ export type Last = <T>(statement: () => Promise<T>) => Promise<T>;
  * Statements that are started together share a round trip; they run in the order in which they were started. So does
  * `begin` with the first, and, where `work` says which is the last, `commit` with that.
  *
- * A commit that is `soon` does not wait for the disk: for what may be lost when PostgreSQL crashes within the second.
+ * With `soon` the commit does not wait for the disk: for what may be lost when PostgreSQL crashes within the second. With
+ * `keepsPlans` statements that come again are planned once for each connection, and not for each set of rows that they are given: for
+ * those of which one plan is right, as on a lead's way.
  */
 export async function inOrganisation<T>(
   database: Database,
   organisationId: string,
   work: (transaction: Database, last: Last) => Promise<T>,
-  durability: "durable" | "soon" = "durable",
+  { soon = false, keepsPlans = false }: { readonly soon?: boolean; readonly keepsPlans?: boolean } = {},
 ): Promise<T> {
-  const settings = durability === "soon" ? "; set local synchronous_commit = off" : "";
-  return inTransaction(database, `begin; ${bindTo("organisation", organisationId)}${settings}`, work);
+  const settings = [
+    bindTo("organisation", organisationId),
+    ...(soon ? ["set local synchronous_commit = off"] : []),
+    ...(keepsPlans ? ["set local plan_cache_mode = force_generic_plan"] : []),
+  ];
+  return inTransaction(database, ["begin", ...settings].join("; "), work);
 }
 
 /**

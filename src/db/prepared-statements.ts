@@ -1,5 +1,6 @@
 import type { PostgresCursor, PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 import type pg from "pg";
+import { streamOf } from "./silent-connections.ts";
 
 /** A statement that comes again is prepared: PostgreSQL then parses it once for each connection, and soon plans it once. */
 const timesUntilPrepared = 3;
@@ -55,6 +56,7 @@ async function refuseRollback(answer: Promise<pg.QueryResult>): Promise<pg.Query
 class PreparingClient implements PostgresPoolClient {
   readonly #client: pg.PoolClient;
   readonly #names: StatementNames;
+  #isGathering = false;
 
   constructor(client: pg.PoolClient, names: StatementNames) {
     this.#client = client;
@@ -68,8 +70,21 @@ class PreparingClient implements PostgresPoolClient {
       throw new Error("Cursors are not used: they cannot share a connection's round trips.");
     // Without parameters it may be several statements, which cannot be prepared.
     const name = parameters.length === 0 ? undefined : this.#names.nameOf(text);
+    this.#gather();
     const answer = this.#client.query({ ...(name === undefined ? {} : { name }), text, values: [...parameters] });
     return text === "commit" ? refuseRollback(answer) : answer;
+  }
+
+  /** What is sent before anybody waits goes out in one write: each wakes PostgreSQL, and costs as much as a small statement. */
+  #gather(): void {
+    const stream = streamOf(this.#client);
+    if (this.#isGathering || stream === null) return;
+    this.#isGathering = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#isGathering = false;
+      stream.uncork();
+    });
   }
 
   release(): void {

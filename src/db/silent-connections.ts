@@ -78,10 +78,16 @@ export function breakSilentConnections(pool: pg.Pool, databaseUrl: string, patie
   }
 }
 
-function follow(client: pg.PoolClient): Connection | null {
+/** The socket of a connection, where it has one. */
+export function streamOf(client: pg.PoolClient): Socket | null {
   const stream = "connection" in client && client.connection instanceof pg.Connection && client.connection.stream;
+  return stream instanceof Socket ? stream : null;
+}
+
+function follow(client: pg.PoolClient): Connection | null {
+  const stream = streamOf(client);
   const processId = "processID" in client ? client.processID : null;
-  if (!(stream instanceof Socket) || typeof processId !== "number") return null;
+  if (stream === null || typeof processId !== "number") return null;
   return { client, stream, processId, bytes: 0, silentSince: performance.now(), forgotten: 0 };
 }
 

@@ -19,7 +19,7 @@ import { type Lease, releaseLease, renewEveryMs, renewLease } from "./lease.ts";
 import { maximumTries } from "./next-state.ts";
 import { fillPlaces, recheckHolds } from "./recheck-holds.ts";
 import { returnBacklog } from "./return-backlog.ts";
-import { settleAttempts } from "./settle-attempts.ts";
+import { type Release, settleAttempts } from "./settle-attempts.ts";
 
 /** A job hands the worker back after this long; what is left goes to another. */
 const sliceMs = 5_000;
@@ -40,7 +40,7 @@ export async function drainDueDeliveries(context: Context, organisationId: strin
     if (taken.recheckHolds) await recheckHolds(context, partner);
     await drain.run(taken.first);
   } finally {
-    const isMoreDue = await releaseLease(context, lease, drain.nextSendAt);
+    const { isMoreDue } = drain.released ?? { isMoreDue: await releaseLease(context, lease, drain.nextSendAt) };
     if (isMoreDue) context.waker.wake(drainPartner, { organisationId, partnerId });
   }
 }
@@ -56,6 +56,8 @@ class Drain {
   #placesBack = 0;
   /** The partner's rate allows nothing before this. */
   nextSendAt: Date | null;
+  /** Set once the lease was given up with the last of what was in hand. */
+  released: { readonly isMoreDue: boolean } | null = null;
 
   constructor(context: Context, lease: Lease, partner: DrainedPartner) {
     this.#context = context;
@@ -75,7 +77,7 @@ class Drain {
       for (let claim = first; claim !== null || this.#mayBegin(endsAt); claim = null) {
         const isMore = claim === null ? await this.#begin() : this.#send(claim, null);
         if (this.#underWay.size + this.#finished.length > 0) {
-          await this.#settleNext(lookEveryMs);
+          await this.#settleNext(lookEveryMs, !isMore);
           // All that was due is done: what came meanwhile is seen when the lease is given up.
           if (!isMore && this.#underWay.size === 0) break;
         }
@@ -83,7 +85,7 @@ class Drain {
         else if (!isMore || !(await this.#waitForRate(endsAt))) break;
       }
     } finally {
-      while (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(null);
+      while (this.#underWay.size + this.#finished.length > 0) await this.#settleNext(null, true);
       clearInterval(renewal);
     }
     if (this.#placesBack > 0) await fillPlaces(this.#context, this.#partner, this.#placesBack);
@@ -106,8 +108,11 @@ class Drain {
     }
     const limit = placesFree(this.#partner, this.#underWay.size, this.nextSendAt, now);
     if (limit === 0) return true;
-    const deliveries = await inOrganisation(this.#context.database, organisationId, async (transaction, last) =>
-      last(async () => claimDeliveries(transaction, this.#lease, limit, now)),
+    const deliveries = await inOrganisation(
+      this.#context.database,
+      organisationId,
+      async (transaction, last) => last(async () => claimDeliveries(transaction, this.#lease, limit, now)),
+      { keepsPlans: true },
     );
     return this.#send({ deliveries, isMore: deliveries.length === limit }, obstacle);
   }
@@ -148,14 +153,18 @@ class Drain {
     return true;
   }
 
-  /** Settles what has finished; waits for an attempt where none has, no longer than `mostMs` (null: until one has). */
-  async #settleNext(mostMs: number | null): Promise<void> {
+  /**
+   * Settles what has finished; waits for an attempt where none has, no longer than `mostMs` (null: until one has). With
+   * `isEnding` the drain ends when nothing is under way then, and gives its lease up with what it settles last.
+   */
+  async #settleNext(mostMs: number | null, isEnding: boolean): Promise<void> {
     if (this.#finished.length === 0) {
       const rateWaitMs = this.#rateWaitMs();
       await this.#oneFinished(mostMs === null ? null : rateWaitMs > 0 ? Math.min(mostMs, rateWaitMs) : mostMs);
     }
     const finished = this.#finished.splice(0);
-    if (finished.length > 0) await this.#settle(finished);
+    const isLast = isEnding && this.#underWay.size === 0 && this.#placesBack === 0;
+    if (finished.length > 0) await this.#settle(finished, isLast ? { nextSendAt: this.nextSendAt } : null);
   }
 
   async #oneFinished(mostMs: number | null): Promise<void> {
@@ -167,27 +176,28 @@ class Drain {
   }
 
   /** A group that cannot be settled may have one attempt in it that cannot: then each is settled by itself. */
-  async #settle(finished: readonly FinishedAttempt[]): Promise<void> {
+  async #settle(finished: readonly FinishedAttempt[], release: Release | null): Promise<void> {
     for (const delayMs of settleDelaysMs) {
       try {
-        return await this.#settleTogether(finished);
+        return await this.#settleTogether(finished, release);
       } catch (error) {
         this.#logFailure("delivery.settling_failed", error);
         await setTimeout(delayMs);
       }
     }
     for (const attempt of finished) {
-      await this.#settleTogether([attempt]).catch((error: unknown) => {
+      await this.#settleTogether([attempt], null).catch((error: unknown) => {
         // It will be found as interrupted, and tried again.
         this.#logFailure("delivery.not_settled", error, attempt.delivery.id);
       });
     }
   }
 
-  async #settleTogether(finished: readonly FinishedAttempt[]): Promise<void> {
+  async #settleTogether(finished: readonly FinishedAttempt[], release: Release | null): Promise<void> {
     const { organisationId } = this.#lease;
-    const settled = await settleAttempts(this.#context, this.#lease, this.#partner, finished);
-    const { campaignIds, hasAlerts, placesBack } = settled;
+    const settled = await settleAttempts(this.#context, this.#lease, this.#partner, finished, release);
+    const { campaignIds, hasAlerts, placesBack, released } = settled;
+    this.released = released;
     this.#placesBack += placesBack;
     for (const campaignId of campaignIds) this.#context.waker.wake(routeLeads, { organisationId, campaignId });
     if (hasAlerts) this.#context.waker.wake(sendAlerts, { organisationId });

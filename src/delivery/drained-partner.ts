@@ -56,24 +56,29 @@ export async function takePartner(
 ): Promise<TakenPartner | null> {
   const token = randomUUID();
   const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction, last) => {
-    const row = await leasePartner(transaction, partnerId, token, now);
-    if (row === undefined) return null;
-    const { recent, pausedUntil, pauseReason, pauseCount, internet, email, recheckHoldsAt, ...settings } = row;
-    const partner: DrainedPartner = {
-      ...settings,
-      delivery: openDeliverySettings(context.vault, { internet, email }),
-      health: { recent, pausedUntil, pauseReason, pauseCount },
-    };
-    const lease = { organisationId, partnerId, token };
-    const recheckHolds = recheckHoldsAt !== null && recheckHoldsAt <= now;
-    const limit = placesFree(partner, 0, partner.nextSendAt, now);
-    if (recheckHolds || limit === 0 || obstacleAt(partner, now) !== null) {
-      return { lease, partner, recheckHolds, first: null };
-    }
-    const deliveries = await last(async () => claimDeliveries(transaction, lease, limit, now));
-    return { lease, partner, recheckHolds, first: { deliveries, isMore: deliveries.length === limit } };
-  });
+  return inOrganisation(
+    context.database,
+    organisationId,
+    async (transaction, last) => {
+      const row = await leasePartner(transaction, partnerId, token, now);
+      if (row === undefined) return null;
+      const { recent, pausedUntil, pauseReason, pauseCount, internet, email, recheckHoldsAt, ...settings } = row;
+      const partner: DrainedPartner = {
+        ...settings,
+        delivery: openDeliverySettings(context.vault, { internet, email }),
+        health: { recent, pausedUntil, pauseReason, pauseCount },
+      };
+      const lease = { organisationId, partnerId, token };
+      const recheckHolds = recheckHoldsAt !== null && recheckHoldsAt <= now;
+      const limit = placesFree(partner, 0, partner.nextSendAt, now);
+      if (recheckHolds || limit === 0 || obstacleAt(partner, now) !== null) {
+        return { lease, partner, recheckHolds, first: null };
+      }
+      const deliveries = await last(async () => claimDeliveries(transaction, lease, limit, now));
+      return { lease, partner, recheckHolds, first: { deliveries, isMore: deliveries.length === limit } };
+    },
+    { keepsPlans: true },
+  );
 }
 
 /** Why a partner is sent nothing now, save what staff sent past all rules. */

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Context } from "../context.ts";
-import { inOrganisation } from "../db/database.ts";
+import { type Database, inOrganisation } from "../db/database.ts";
 
 /**
  * One drain at a time for each partner, whatever the queue does. A drain that dies loses the lease, and what it had in
@@ -32,8 +32,22 @@ export async function renewLease(context: Context, { organisationId, partnerId, 
         .returning("partnerId");
       return (await last(async () => renew.executeTakeFirst())) !== undefined;
     },
-    "soon",
+    { soon: true, keepsPlans: true },
   );
+}
+
+/**
+ * From here until the transaction ends nobody else finds the lease taken: they wait, and find it given up. So whoever found it
+ * taken came before, and so did what is due to the partner because of them.
+ */
+export async function lockLease(transaction: Database, { partnerId, token }: Lease): Promise<void> {
+  await transaction
+    .selectFrom("endpoints")
+    .select("partnerId")
+    .where("partnerId", "=", partnerId)
+    .where("drainToken", "=", token)
+    .forNoKeyUpdate()
+    .execute();
 }
 
 /**
@@ -61,6 +75,6 @@ export async function releaseLease(
       const isWaiting = nextSendAt !== null && nextSendAt > now;
       return !isWaiting && (rows[0]?.due ?? false);
     },
-    "soon",
+    { soon: true, keepsPlans: true },
   );
 }

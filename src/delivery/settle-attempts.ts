@@ -19,7 +19,7 @@ import type { DrainedPartner } from "./drained-partner.ts";
 import { type EndingSale, endingClauses } from "./end-sales.ts";
 import { type EndpointHealth, healthAfter } from "./endpoint-health.ts";
 import { changeCost } from "./introducer-cost.ts";
-import type { Lease } from "./lease.ts";
+import { type Lease, lockLease } from "./lease.ts";
 import { arrivalOf, type NextState, nextState } from "./next-state.ts";
 
 interface SettledAttempt extends FinishedAttempt {
@@ -40,42 +40,69 @@ export interface Settled {
   readonly hasAlerts: boolean;
   /** How many gave a place in the partner's limits back, or money that was reserved too much. */
   readonly placesBack: number;
+  /** Whether the lease was given up with it, and something is due all the same. */
+  readonly released: { readonly isMoreDue: boolean } | null;
+}
+
+/** That the lease is to be given up with these attempts: nothing else was in hand. The rate allows nothing before `nextSendAt`. */
+export interface Release {
+  readonly nextSendAt: Date | null;
 }
 
 /**
  * Settles a group of finished attempts of one partner in one transaction: attempts, states of deliveries and leads,
  * places, money and alerts. A delivery that this lease no longer holds is left alone: whoever took it over settles it.
+ *
+ * With `release` the lease is given up in the same transaction, unless places came back, which others are to fill first.
  */
 export async function settleAttempts(
   context: Context,
   lease: Lease,
   partner: DrainedPartner,
   attempts: readonly FinishedAttempt[],
+  release: Release | null,
 ): Promise<Settled> {
   const now = context.clock();
   const group = attempts.map((attempt) => {
     const next = nextState(attempt.delivery, attempt.outcome, now, Math.random());
     return { ...attempt, next, accepted: acceptedSale(attempt, next, now) };
   });
-  const settled = await inOrganisation(context.database, lease.organisationId, async (transaction, last) => {
-    const won = await saveDeliveries(transaction, lease, group, now);
-    const health = won
-      .filter(({ channel }) => channel !== "none")
-      .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
-    if (won.length === 0) return { campaignIds: [], alerts: 0, health, placesBack: 0 };
-    const ending = await endingClauses(transaction, partner, await salesOf(transaction, partner, won), now);
-    const [alerts, campaignIds] = await Promise.all([
-      insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now),
-      last(async () => saveConsequences(transaction, partner, won, ending, health, now)),
-    ]);
-    const placesBack = won.filter(
-      ({ next, accepted }) => givesPlaceBack(next.state) || (accepted?.excessMinor ?? 0) > 0,
-    ).length;
-    return { campaignIds, alerts, health, placesBack };
-  });
-  const { campaignIds, alerts, health, placesBack } = settled;
+  const settled = await inOrganisation(
+    context.database,
+    lease.organisationId,
+    async (transaction, last) => {
+      const [won] = await Promise.all([
+        saveDeliveries(transaction, lease, group, now),
+        ...(release === null ? [] : [lockLease(transaction, lease)]),
+      ]);
+      const health = won
+        .filter(({ channel }) => channel !== "none")
+        .reduce((before, { outcome }) => healthAfter(before, outcome, now), partner.health);
+      if (won.length === 0) return { campaignIds: [], alerts: 0, health, placesBack: 0, released: null };
+      const ending = await endingClauses(transaction, partner, await salesOf(transaction, partner, won), now);
+      const placesBack = won.filter(
+        ({ next, accepted }) => givesPlaceBack(next.state) || (accepted?.excessMinor ?? 0) > 0,
+      ).length;
+      const releasing = placesBack > 0 || health === partner.health ? null : release;
+      const lookedAt = context.clock();
+      const [alerts, { campaignIds, isMoreDue }] = await Promise.all([
+        insertAlerts(transaction, lease.organisationId, alertsOf(partner, won, health), now),
+        last(async () => {
+          const clauses = sql`
+            ${attemptClauses(partner, won)}, ${leadClauses(won, now)}, ${ending},
+            ${endpointClauses(lease, partner, health, releasing)}`;
+          return saveConsequences(transaction, lease, clauses, lookedAt);
+        }),
+      ]);
+      const isWaiting = (releasing?.nextSendAt ?? lookedAt) > lookedAt;
+      const released = releasing === null ? null : { isMoreDue: isMoreDue && !isWaiting };
+      return { campaignIds, alerts, health, placesBack, released };
+    },
+    { keepsPlans: true },
+  );
+  const { campaignIds, alerts, health, placesBack, released } = settled;
   partner.health = health;
-  return { campaignIds: new Set(campaignIds), hasAlerts: alerts > 0, placesBack };
+  return { campaignIds: new Set(campaignIds), hasAlerts: alerts > 0, placesBack, released };
 }
 
 /** A lead that is sent again to a partner that has it is no new sale. */
@@ -158,29 +185,20 @@ function saleColumns({ leadCost }: ClaimedDelivery, outcome: Outcome, accepted: 
 
 /**
  * Writes what follows from attempts, in one statement: the attempts themselves, the leads, places and money, and how the
- * endpoint is doing. Gives the campaigns that have leads to route.
+ * endpoint is doing. Gives the campaigns that have leads to route, and whether more is due to the partner.
  */
 async function saveConsequences(
   transaction: Database,
-  partner: DrainedPartner,
-  won: readonly WonAttempt[],
-  ending: RawBuilder<unknown>,
-  health: EndpointHealth,
+  { partnerId }: Lease,
+  clauses: RawBuilder<unknown>,
   now: Date,
-): Promise<readonly string[]> {
-  const { recent, pausedUntil, pauseReason, pauseCount } = health;
-  const { rows } = await sql<{ campaignId: string }>`
-    with ${attemptClauses(partner, won)},
-      ${leadClauses(won, now)},
-      ${ending},
-      endpoint as (
-        update endpoints
-        set recent = ${recent}, paused_until = ${pausedUntil}, pause_reason = ${pauseReason}, pause_count = ${pauseCount}
-        where partner_id = ${partner.id} and ${health !== partner.health}::boolean
-      )
-    select distinct campaign_id from moved_on where due_at is not null
+): Promise<{ readonly campaignIds: readonly string[]; readonly isMoreDue: boolean }> {
+  const { rows } = await sql<{ campaignIds: readonly string[]; isMoreDue: boolean }>`
+    with ${clauses}
+    select array(select distinct campaign_id from moved_on where due_at is not null) as campaign_ids,
+      exists (select from deliveries where partner_id = ${partnerId} and state = 'sending' and due_at <= ${now}) as is_more_due
   `.execute(transaction);
-  return rows.map(({ campaignId }) => campaignId);
+  return rows[0] ?? { campaignIds: [], isMoreDue: false };
 }
 
 function attemptClauses({ organisationId }: DrainedPartner, won: readonly WonAttempt[]): RawBuilder<unknown> {
@@ -210,6 +228,26 @@ function attemptClauses({ organisationId }: DrainedPartner, won: readonly WonAtt
         delivery_id uuid, number integer, channel text, started_at timestamptz, duration_ms integer, outcome
         text, reason text, arrived text, status integer, request jsonb, response jsonb, retry_at timestamptz`,
       )} as g
+    )`;
+}
+
+/** How the endpoint is doing, where that has changed; with `release` the lease is given up, if it is still ours. */
+function endpointClauses(
+  { token }: Lease,
+  partner: DrainedPartner,
+  health: EndpointHealth,
+  release: Release | null,
+): RawBuilder<unknown> {
+  const { recent, pausedUntil, pauseReason, pauseCount } = health;
+  const isReleased = sql`${release !== null}::boolean and drain_token = ${token}::uuid`;
+  return sql`
+    endpoint as (
+      update endpoints
+      set recent = ${recent}, paused_until = ${pausedUntil}, pause_reason = ${pauseReason}, pause_count = ${pauseCount},
+          drain_token = case when ${isReleased} then null else drain_token end,
+          drain_leased_until = case when ${isReleased} then null else drain_leased_until end,
+          next_send_at = case when ${isReleased} then ${release?.nextSendAt ?? null}::timestamptz else next_send_at end
+      where partner_id = ${partner.id} and ${health !== partner.health}::boolean
     )`;
 }
 

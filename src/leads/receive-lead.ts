@@ -60,21 +60,26 @@ async function receiveTogether(
   campaign: IntakeCampaign,
   incoming: readonly IncomingLead[],
 ): Promise<readonly Intake[]> {
-  return inOrganisation(context.database, campaign.organisationId, async (transaction, last) => {
-    const leads = incoming.map(({ lead }) => lead);
-    // One round trip: the locks are taken first, and the search sees what was committed until then.
-    const [, earlier] = await Promise.all([
-      lockKeys(transaction, leads),
-      findEarlier(transaction, campaign, leads, context.clock()),
-    ]);
-    const intakes = decide(campaign, leads, earlier);
-    const stored = incoming.flatMap(({ entrance, lead }, place) => {
-      const intake = intakes[place];
-      return intake?.kind === "answered" && !intake.isReplay ? [{ entrance, lead, answer: intake.answer }] : [];
-    });
-    if (stored.length > 0) await last(async () => insertLeads(transaction, campaign, stored));
-    return intakes;
-  });
+  return inOrganisation(
+    context.database,
+    campaign.organisationId,
+    async (transaction, last) => {
+      const leads = incoming.map(({ lead }) => lead);
+      // One round trip: the locks are taken first, and the search sees what was committed until then.
+      const [, earlier] = await Promise.all([
+        lockKeys(transaction, leads),
+        findEarlier(transaction, campaign, leads, context.clock()),
+      ]);
+      const intakes = decide(campaign, leads, earlier);
+      const stored = incoming.flatMap(({ entrance, lead }, place) => {
+        const intake = intakes[place];
+        return intake?.kind === "answered" && !intake.isReplay ? [{ entrance, lead, answer: intake.answer }] : [];
+      });
+      if (stored.length > 0) await last(async () => insertLeads(transaction, campaign, stored));
+      return intakes;
+    },
+    { keepsPlans: true },
+  );
 }
 
 /**

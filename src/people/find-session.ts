@@ -63,5 +63,5 @@ async function markSeen(context: Context, organisationId: string, sessionId: str
       .where("id", "=", sessionId)
       .where("lastSeenAt", "=", before)
       .execute();
-  await inOrganisation(context.database, organisationId, mark, "soon");
+  await inOrganisation(context.database, organisationId, mark, { soon: true });
 }

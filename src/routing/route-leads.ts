@@ -105,41 +105,46 @@ async function routeBatch(
   claimed: string[],
 ): Promise<RoutedBatch> {
   const now = context.clock();
-  return inOrganisation(context.database, organisationId, async (transaction, last) => {
-    const [leads, campaign] = await Promise.all([
-      claimLeads(transaction, campaignId, leadId, now),
-      readRoutedCampaign(transaction, campaignId, "lock"),
-    ]);
-    if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>(), hasOffers: false };
-    claimed.push(...leads.map(({ id }) => id));
-    const [earlier, market] = await Promise.all([
-      readEarlierDeliveries(transaction, leads),
-      loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock"),
-    ]);
-    const slots = new HoldSlots(transaction, market.buyers);
-    const inTransfer = leads.filter(({ id }) => earlier.get(id)?.some(isOpenTransfer));
-    await leaveToAgents(transaction, inTransfer, now);
+  return inOrganisation(
+    context.database,
+    organisationId,
+    async (transaction, last) => {
+      const [leads, campaign] = await Promise.all([
+        claimLeads(transaction, campaignId, leadId, now),
+        readRoutedCampaign(transaction, campaignId, "lock"),
+      ]);
+      if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>(), hasOffers: false };
+      claimed.push(...leads.map(({ id }) => id));
+      const [earlier, market] = await Promise.all([
+        readEarlierDeliveries(transaction, leads),
+        loadMarket(transaction, campaign, routedPartnerIds(campaign), "lock"),
+      ]);
+      const slots = new HoldSlots(transaction, market.buyers);
+      const inTransfer = leads.filter(({ id }) => earlier.get(id)?.some(isOpenTransfer));
+      await leaveToAgents(transaction, inTransfer, now);
 
-    const decided: DecidedLead[] = [];
-    for (const lead of leads.filter((one) => !inTransfer.includes(one))) {
-      const deliveries = earlier.get(lead.id) ?? [];
-      decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
-    }
-    const sends = decided.flatMap((lead) => lead.sends);
-    const offeredIds = sends.flatMap(({ id, offer }) => (offer === null ? [] : [id]));
-    const save = async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now);
-    await Promise.all([
-      tellOutOfFunds(transaction, decided, market, now),
-      ...(offeredIds.length === 0
-        ? [last(save)]
-        : [save(), last(async () => tellOfOffers(transaction, offeredIds, now))]),
-    ]);
-    return {
-      leads: leads.length,
-      partnerIds: new Set(sends.map((send) => send.partnerId)),
-      hasOffers: offeredIds.length > 0,
-    };
-  });
+      const decided: DecidedLead[] = [];
+      for (const lead of leads.filter((one) => !inTransfer.includes(one))) {
+        const deliveries = earlier.get(lead.id) ?? [];
+        decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
+      }
+      const sends = decided.flatMap((lead) => lead.sends);
+      const offeredIds = sends.flatMap(({ id, offer }) => (offer === null ? [] : [id]));
+      const save = async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now);
+      await Promise.all([
+        tellOutOfFunds(transaction, decided, market, now),
+        ...(offeredIds.length === 0
+          ? [last(save)]
+          : [save(), last(async () => tellOfOffers(transaction, offeredIds, now))]),
+      ]);
+      return {
+        leads: leads.length,
+        partnerIds: new Set(sends.map((send) => send.partnerId)),
+        hasOffers: offeredIds.length > 0,
+      };
+    },
+    { keepsPlans: true },
+  );
 }
 
 /** A lead whose caller is being handed over is looked at again when that has surely ended. */

@@ -8,6 +8,7 @@ import { receiveLead } from "../../src/leads/receive-lead.ts";
 import { queueBackends } from "../helpers/redis.ts";
 import { type Buyer, openSeller, type Seller, useSellers } from "../helpers/seller.ts";
 import { until } from "../helpers/until.ts";
+import { quietWaker } from "../helpers/waker.ts";
 import { startWorkers, type Workers } from "../helpers/workers.ts";
 
 /** Real worker processes, as many as an operator may run, on both queue backends. */
@@ -176,7 +177,7 @@ async function leadsUnheard(seller: Seller, campaignId: string, count: number): 
   if (campaign === null) throw new Error("no such campaign");
   const deaf = {
     ...seller.context,
-    waker: { wake: () => undefined, doHere: () => undefined, settled: async () => undefined },
+    waker: quietWaker,
   };
   const entrance = { campaign, intakeKeyId: null, introducerId: null };
   const receive = async (_: unknown, index: number) =>

@@ -15,6 +15,7 @@ import { createPartner } from "../../src/partners/store-partner.ts";
 import { routeDueLeads } from "../../src/routing/route-leads.ts";
 import { sweep } from "../../src/sweep.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
+import { quietWaker } from "./waker.ts";
 
 /** An installation on a database of its own, with one organisation and a clock that the test sets. Nothing in it is fake but the time. */
 export interface Installation {
@@ -151,6 +152,6 @@ async function dueNow(context: Context): Promise<{ campaignIds: string[]; partne
     if ("campaignId" in payload) campaignIds.push(String(payload.campaignId));
     if ("partnerId" in payload) partnerIds.push(String(payload.partnerId));
   };
-  await sweep({ ...context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
+  await sweep({ ...context, waker: { ...quietWaker, wake } });
   return { campaignIds, partnerIds, hasOffers };
 }

@@ -11,6 +11,7 @@ import { unreferLead } from "../../src/leads/unrefer-lead.ts";
 import { sweep } from "../../src/sweep.ts";
 import { type Buyer, type Seller, useSellers, wednesdayMorning } from "../helpers/seller.ts";
 import { expectSoundLedger } from "../helpers/sound-ledger.ts";
+import { quietWaker } from "../helpers/waker.ts";
 
 /** What partners pay, and when; what introducers are paid; and that nothing of what was reserved is lost or doubled. */
 
@@ -204,7 +205,7 @@ async function woken({ context }: Seller): Promise<readonly unknown[]> {
   const wake = (job: { readonly name: string }, payload: object) => {
     if (job.name === closeSales.name && "organisationId" in payload) organisationIds.push(payload.organisationId);
   };
-  await sweep({ ...context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
+  await sweep({ ...context, waker: { ...quietWaker, wake } });
   return organisationIds;
 }
 

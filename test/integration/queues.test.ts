@@ -1,5 +1,7 @@
+import { setTimeout } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { Redis } from "ioredis";
+import pg from "pg";
 import { z } from "zod";
 import { openQueueBackend, type QueueBackend } from "../../queues/connection.ts";
 import { createWaker, type JobDefinition, type Waker } from "../../queues/waker.ts";
@@ -74,7 +76,7 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
       const mayEnd = new Promise<void>((resolve) => {
         letEnd = resolve;
       });
-      waker.doHere(job.name, places, stopping.signal, async (payload) => {
+      waker.doHere(job, places, stopping.signal, async (payload) => {
         const { id } = job.payload.parse(payload);
         here.push(id);
         if (id === "failing") throw new Error("It cannot be done here.");
@@ -121,6 +123,126 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
       expect(here).toEqual(["long"]);
     });
   });
+
+  describe("a process that stands by for work", () => {
+    /** One that does work and offers itself, one that gives wake-ups, and one that takes what is in the queue. */
+    function openThree(prefix: string) {
+      const [standing, giving, queued] = [open(prefix), open(prefix), open(prefix)];
+      const [here, byQueue] = [[] as string[], [] as string[]];
+      const stopping = new AbortController();
+      let letEnd = () => {};
+      const mayEnd = new Promise<void>((resolve) => {
+        letEnd = resolve;
+      });
+      standing.waker.doHere(job, 1, stopping.signal, async (payload) => {
+        const { id } = job.payload.parse(payload);
+        here.push(id);
+        if (id === "long") await mayEnd;
+      });
+      queued.queues.openWorker(job.name, 5, async (data) => void byQueue.push(job.payload.parse(data).id));
+      giving.waker.followStandBys();
+      const give = async (id: string) => {
+        giving.waker.wake(job, { id });
+        await giving.waker.settled();
+      };
+      /** Offers to do work of this id until that is known; before, the queue had it. */
+      const offer = async (id: string) => {
+        await until(async () => {
+          standing.waker.standBy(job, { id });
+          await give(id);
+          return here.includes(id);
+        });
+      };
+      return { standing, give, offer, here, byQueue, stopping, letEnd };
+    }
+
+    test("is given it directly, and none of it goes by the queue", async () => {
+      const { give, offer, here, byQueue } = openThree("direct");
+      await offer("one");
+      await give("another");
+      await until(() => byQueue.includes("another"));
+      await settle(here);
+      const [done, queued] = [here.length, byQueue.length];
+      for (let wakes = 1; wakes <= 20; wakes += 1) {
+        await give("one");
+        await until(() => here.length >= done + wakes);
+      }
+      expect(byQueue.length).toBe(queued);
+    });
+
+    test("leaves it to the queue where it has no place free", async () => {
+      const { give, offer, byQueue, letEnd } = openThree("full");
+      await offer("one");
+      await offer("long");
+      await settle(byQueue);
+      const before = byQueue.filter((id) => id === "one").length;
+      await give("one");
+      await until(() => byQueue.filter((id) => id === "one").length > before);
+      letEnd();
+    });
+
+    test("says when it stops, and the queue has it again", async () => {
+      const { give, offer, here, byQueue, stopping } = openThree("leaving");
+      await offer("one");
+      await settle(here);
+      stopping.abort();
+      const [done, before] = [here.length, byQueue.length];
+      await give("one");
+      await until(() => byQueue.length > before);
+      expect(here.length).toBe(done);
+    });
+
+    test("is believed to be there for some seconds, and no longer, when it dies", async () => {
+      const { standing, give, offer, byQueue } = openThree("dying");
+      await offer("one");
+      await standing.queues.close(100);
+      const before = byQueue.length;
+      await until(async () => {
+        await give("one");
+        return byQueue.length > before;
+      }, 15_000);
+    });
+
+    test("hears again after its connection broke, and does not mind what others say", async () => {
+      const { standing, give, offer, here, byQueue } = openThree("broken");
+      for (const nonsense of ["", "{", '{"by":1}', "null"]) await standing.queues.say("stand-bys", nonsense);
+      await offer("one");
+      await breakListeners();
+      // What is given while nobody hears is found by the sweep, in the product.
+      const done = here.length;
+      await until(async () => {
+        standing.waker.standBy(job, { id: "one" });
+        await give("one");
+        return here.length > done;
+      }, 15_000);
+      await settle(here);
+      const queued = byQueue.length;
+      await give("one");
+      await until(() => here.length > done + 1);
+      expect(byQueue.length).toBe(queued);
+    });
+  });
+
+  /** What was given before has come when nothing has for a while. */
+  async function settle(done: readonly string[]): Promise<void> {
+    for (let before = -1; before !== done.length; await setTimeout(200)) before = done.length;
+  }
+
+  async function breakListeners(): Promise<void> {
+    if (redisUrl !== undefined) {
+      const redis = new Redis(redisUrl);
+      await redis.call("CLIENT", "KILL", "TYPE", "pubsub");
+      redis.disconnect();
+      return;
+    }
+    const admin = new pg.Client({ connectionString: testDatabase.databaseUrl });
+    await admin.connect();
+    const { rowCount } = await admin.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like 'listen \"handoff-%'",
+    );
+    await admin.end();
+    expect(rowCount).toBeGreaterThan(0);
+  }
 
   test("a burst of wake-ups for one thing costs a few jobs, and things do not wait for each other", async () => {
     const { queues, waker } = open("burst");

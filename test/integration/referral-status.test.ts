@@ -10,6 +10,7 @@ import { addCampaign } from "../helpers/api-documents.ts";
 import { type HttpLoopback, startHttp } from "../helpers/loopback.ts";
 import { addInbound, addUser, addWorkflow, referralDocument, type TestInbound } from "../helpers/referrals.ts";
 import { until } from "../helpers/until.ts";
+import { quietWaker } from "../helpers/waker.ts";
 
 /** What became of a referred lead, told to a real HTTP server that stands in for the sender. */
 
@@ -223,7 +224,7 @@ describe("a status that is reported", () => {
     const woken = async () => {
       const names: string[] = [];
       const wake = (job: { readonly name: string }) => void names.push(job.name);
-      await sweep({ ...server.context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
+      await sweep({ ...server.context, waker: { ...quietWaker, wake } });
       return names.includes("send-referral-status");
     };
     await report(leadId, "accepted");

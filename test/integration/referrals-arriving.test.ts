@@ -16,6 +16,7 @@ import {
   type TestWorkflow,
 } from "../helpers/referrals.ts";
 import { until } from "../helpers/until.ts";
+import { quietWaker } from "../helpers/waker.ts";
 
 /** A referral on its way in: over HTTP, into PostgreSQL. */
 
@@ -281,7 +282,7 @@ describe("what arrived", () => {
     const leadId = (await send(referralDocument())).text("receivedAs");
     const woken: string[] = [];
     const wake = (job: { readonly name: string }) => void woken.push(job.name);
-    await sweep({ ...server.context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
+    await sweep({ ...server.context, waker: { ...quietWaker, wake } });
     expect(woken).not.toContain("route-leads");
     await routeDueLeads(server.context, client.organisationId, campaign.id);
     expect((await client.call("GET", `/v1/leads/${leadId}`)).body).toMatchObject({ state: "received", deliveries: [] });

@@ -10,6 +10,7 @@ import { sweep } from "../../src/sweep.ts";
 import { createTestApi, type TestApi } from "../helpers/api.ts";
 import { type Desk, openDesk } from "../helpers/deals.ts";
 import { problem, type ReferralReceiver, startReferralReceiver } from "../helpers/referral-receiver.ts";
+import { quietWaker } from "../helpers/waker.ts";
 
 /** A referral on its way: nothing lost, nothing doubled, every end noted. The other side is a real HTTP server; the clock is ours. */
 
@@ -250,7 +251,7 @@ describe("a worker", () => {
       const wake = (_job: unknown, payload: object) => {
         if ("linkId" in payload) links.push(payload.linkId);
       };
-      await sweep({ ...server.context, waker: { wake, doHere: () => undefined, settled: async () => undefined } });
+      await sweep({ ...server.context, waker: { ...quietWaker, wake } });
       return links;
     };
     await refer();
