@@ -48,7 +48,8 @@ export async function sweep({ database, clock, waker }: Context): Promise<void> 
   const partners = await sql<{ organisationId: string; partnerId: string; dueSince: Date }>`
     select * from due_partners(${now})`.execute(database);
   for (const { organisationId, partnerId, dueSince } of partners.rows) {
-    waker.wake(drainPartner, { organisationId, partnerId }, lateness(dueSince));
+    // Each worker tries at once: the lease lets one of them.
+    waker.wake(drainPartner, { organisationId, partnerId }, lateness(dueSince) === "overdue" ? "overdue" : undefined);
   }
   const alerts = await sql<{ organisationId: string; dueSince: Date }>`
     select * from due_alerts(${now})`.execute(database);

@@ -88,6 +88,16 @@ export function openDatabase(pool: pg.Pool): Database {
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: preparing(pool) }), plugins });
 }
 
+/**
+ * A hash or merge join reads one side from end to end. That looks cheap while a table is young or few rows are in a state, and the
+ * plan is kept when it no longer is.
+ */
+const onePlan = [
+  "set local plan_cache_mode = force_generic_plan",
+  "set local enable_hashjoin = off",
+  "set local enable_mergejoin = off",
+];
+
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Sends the transaction's last statement, and `commit` right behind it; resolves once both are done. */
@@ -102,7 +112,7 @@ export type Last = <T>(statement: () => Promise<T>) => Promise<T>;
  *
  * With `soon` the commit does not wait for the disk: for what may be lost when PostgreSQL crashes within the second. With
  * `keepsPlans` statements that come again are planned once for each connection, and not for each set of rows that they are given: for
- * those of which one plan is right, as on a lead's way.
+ * a few rows that are looked up by what they are named by, as on a lead's way.
  */
 export async function inOrganisation<T>(
   database: Database,
@@ -113,7 +123,7 @@ export async function inOrganisation<T>(
   const settings = [
     bindTo("organisation", organisationId),
     ...(soon ? ["set local synchronous_commit = off"] : []),
-    ...(keepsPlans ? ["set local plan_cache_mode = force_generic_plan"] : []),
+    ...(keepsPlans ? onePlan : []),
   ];
   return inTransaction(database, ["begin", ...settings].join("; "), work);
 }

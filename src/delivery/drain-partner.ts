@@ -27,6 +27,9 @@ const sliceMs = 5_000;
 /** While an attempt is under way that takes long, what came meanwhile is looked for this often. */
 const lookEveryMs = 1_000;
 
+/** What has been answered waits this long for the answers to the others: a settlement costs about as much for ten as for one. */
+const gatherMs = 5;
+
 /** What was sent and could not be recorded would be sent again: a database that restarts is waited for, within the lease. */
 const settleDelaysMs = [200, 1_000, 4_000];
 
@@ -162,17 +165,19 @@ class Drain {
       const rateWaitMs = this.#rateWaitMs();
       await this.#oneFinished(mostMs === null ? null : rateWaitMs > 0 ? Math.min(mostMs, rateWaitMs) : mostMs);
     }
+    if (this.#finished.length > 0 && this.#underWay.size > 0) await this.#othersFinished();
     const finished = this.#finished.splice(0);
     const isLast = isEnding && this.#underWay.size === 0 && this.#placesBack === 0;
     if (finished.length > 0) await this.#settle(finished, isLast ? { nextSendAt: this.nextSendAt } : null);
   }
 
   async #oneFinished(mostMs: number | null): Promise<void> {
-    const timer = new AbortController();
-    const time =
-      mostMs === null ? [] : [setTimeout(mostMs, undefined, { signal: timer.signal }).catch(() => undefined)];
-    await Promise.race([...this.#underWay.keys(), ...time]);
-    timer.abort();
+    await firstOf([...this.#underWay.keys()], mostMs);
+  }
+
+  /** Attempts that began together often end together: those that are about to are settled in the same group. */
+  async #othersFinished(): Promise<void> {
+    await firstOf([Promise.all(this.#underWay.keys())], gatherMs);
   }
 
   /** A group that cannot be settled may have one attempt in it that cannot: then each is settled by itself. */
@@ -214,4 +219,12 @@ class Drain {
   #logFailure(event: string, error: unknown, deliveryId?: string): void {
     this.#context.log.error({ partnerId: this.#partner.id, deliveryId, error: describeError(error) }, event);
   }
+}
+
+/** Resolves with the first of these, or when the time is over (null: never). */
+async function firstOf(promises: readonly Promise<unknown>[], mostMs: number | null): Promise<void> {
+  const timer = new AbortController();
+  const time = mostMs === null ? [] : [setTimeout(mostMs, undefined, { signal: timer.signal }).catch(() => undefined)];
+  await Promise.race([...promises, ...time]);
+  timer.abort();
 }

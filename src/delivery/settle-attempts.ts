@@ -9,6 +9,7 @@ import {
 import type { Outcome } from "../channels/contract.ts";
 import type { Context } from "../context.ts";
 import { type Database, inOrganisation } from "../db/database.ts";
+import { isInState } from "../db/in-state.ts";
 import { recordSet } from "../db/record-set.ts";
 import type { DeliveryState } from "../db/tables.ts";
 import { costOfAcceptance, type OwedCost } from "../prices/lead-cost.ts";
@@ -157,7 +158,7 @@ async function saveDeliveries(
       billing_point text, billing_closes_at timestamptz, cost_minor bigint, answered_price text, price_note text,
       sold_at timestamptz`,
     )} as g on g.lead_id = locked.id
-    where d.id = g.id and d.state = 'sending' and d.claim_token = ${lease.token}
+    where d.id = g.id and ${isInState("d", "sending")} and d.claim_token = ${lease.token}
     returning d.id, locked.cost_minor as lead_cost_minor
   `.execute(transaction);
   const ours = new Map(changed.map(({ id, leadCostMinor }) => [id, leadCostMinor]));
@@ -276,7 +277,7 @@ function leadClauses(won: readonly WonAttempt[], now: Date): RawBuilder<unknown>
       join campaigns k on k.id = own.campaign_id
       -- Held for others it may be where it was not exclusive before.
       cross join lateral (select g.is_sold and k.sale_limit = 1 and not exists (
-        select from deliveries h where h.lead_id = g.id and h.state = 'held') as ends) e
+        select from deliveries h where h.lead_id = g.id and ${isInState("h", "held")}) as ends) e
       where l.id = g.id and l.state not in ('erased', 'returned')
       returning l.campaign_id, l.due_at
     )`;

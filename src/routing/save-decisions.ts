@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../db/database.ts";
 import { newId } from "../db/id.ts";
+import { isInState } from "../db/in-state.ts";
 import { recordSet } from "../db/record-set.ts";
 import type { HoldReason } from "../db/tables.ts";
 import { bookingClauses, type Movement, reserveMovement } from "../ledger/book.ts";
@@ -57,10 +58,10 @@ function deliveryClauses(
       set state = g.state, due_at = g.due_at, hold_until = g.hold_until, hold_reason = g.hold_reason,
           reserved_at = g.reserved_at, price_minor = g.price_minor, terms = g.terms, group_id = g.group_id,
           offer = g.offer, offer_until = g.offer_until
-      from placed g where not g.is_new and d.id = g.id and d.state = 'held'
+      from placed g where not g.is_new and d.id = g.id and ${isInState("d", "held")}
     ), cancelled as (
-      update deliveries set state = 'cancelled', due_at = null, finished_at = ${now}::timestamptz
-      where id = any(${cancelledIds}::uuid[]) and state = 'held'
+      update deliveries d set state = 'cancelled', due_at = null, finished_at = ${now}::timestamptz
+      where d.id = any(${cancelledIds}::uuid[]) and ${isInState("d", "held")}
     ), made as (
       insert into deliveries (id, organisation_id, lead_id, campaign_id, partner_id, group_id, state, due_at, hold_until,
         hold_reason, price_minor, currency, terms, reserved_at, offer, offer_until, created_at)
