@@ -106,6 +106,9 @@ const isWaiting = ({ client }: Connection): boolean => "readyForQuery" in client
 /** From now on it waits for an answer, and is broken when none comes. */
 const ask = ({ client }: Connection): void => void client.query("select").catch(() => undefined);
 
+/** Who looks at the sessions of a server sees what this one is for. */
+const askerName = "handoff asks about silent sessions";
+
 /** PostgreSQL that takes longer to say is out of reach. */
 const askLimitMs = 2_000;
 
@@ -113,6 +116,7 @@ const askLimitMs = 2_000;
 async function askWhichAreIdle(databaseUrl: string, processIds: readonly number[]): Promise<ReadonlySet<unknown>> {
   const client = new pg.Client({
     connectionString: databaseUrl,
+    application_name: askerName,
     connectionTimeoutMillis: askLimitMs,
     query_timeout: askLimitMs,
   });
