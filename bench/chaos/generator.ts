@@ -26,6 +26,12 @@ export interface Intake {
   readonly underWay: number[];
 }
 
+/**
+ * As many requests wait for an answer of one API. The rest wait for a place, and their time begins when they have one: else those
+ * that a slow API has not come to yet would all give up in the line, ask again, and be the reason why nobody gets through.
+ */
+const connections = 64;
+
 const answerSchema = z.object({ status: z.string(), leadId: z.string() });
 const patienceMs = 300_000;
 
@@ -42,7 +48,8 @@ export async function generate(
   random: () => number,
   intake: Intake,
 ): Promise<readonly AnsweredLead[]> {
-  const agent = new Agent({ connections: 64 });
+  const agent = new Agent({ connections });
+  const places = apis.map(() => new Places(connections));
   const startedAt = performance.now();
   const sending: Promise<AnsweredLead>[] = [];
   for (let number = 0; number < leads; number += 1) {
@@ -54,9 +61,11 @@ export async function generate(
     const again = random() < 0.02;
     const send = async (attempt: number) => {
       const api = (number + attempt) % apis.length;
+      await places[api]?.take();
       intake.underWay[api] = (intake.underWay[api] ?? 0) + 1;
       const answer = await post(agent, `${apis[api]}${campaign.intakePath}`, number);
       intake.underWay[api] -= 1;
+      places[api]?.giveBack();
       return answer;
     };
     intake.sent += 1;
@@ -70,6 +79,26 @@ export async function generate(
   const answered = await Promise.all(sending);
   await agent.destroy();
   return answered;
+}
+
+class Places {
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  constructor(free: number) {
+    this.#free = free;
+  }
+
+  async take(): Promise<void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  giveBack(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free += 1;
+    else next();
+  }
 }
 
 type Answer = z.infer<typeof answerSchema>;
