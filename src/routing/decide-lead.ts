@@ -51,18 +51,22 @@ function wasHad({ state, offer, withdrawn }: Had): boolean {
 }
 
 /**
- * Decides one lead: whom it is sent to, whom it is held for and until when, and what state that leaves it in. Takes places
- * in `market` and slots in `slots` as it goes; writes nothing.
+ * Decides leads, one after the other: whom each is sent to, whom it is held for and until when, and what state that leaves it
+ * in. Takes places in `market` and slots in `slots` as it goes; writes nothing.
  */
-export async function decideLead(
-  lead: ClaimedLead,
-  deliveries: readonly EarlierDelivery[],
+export async function decideLeads(
+  leads: readonly ClaimedLead[],
+  earlier: ReadonlyMap<string, readonly EarlierDelivery[]>,
   whenUncertain: "staff" | "next",
   market: Market,
   slots: HoldSlots,
   now: Date,
-): Promise<DecidedLead> {
-  return toRows(decide(lead, deliveries, whenUncertain, market, now), market, slots, now);
+): Promise<readonly DecidedLead[]> {
+  const decisions = leads.map((lead) => decide(lead, earlier.get(lead.id) ?? [], whenUncertain, market, now));
+  await slots.read(
+    decisions.flatMap((decision) => decision.choice.holds.filter((hold) => keptSlot(decision, hold, now) === null)),
+  );
+  return decisions.map((decision) => toRows(decision, market, slots, now));
 }
 
 interface Decision {
@@ -131,27 +135,35 @@ export interface DecidedLead {
 }
 
 /** What a decision comes to as rows: held deliveries are carried on, turned into sends, or cancelled. */
-async function toRows(decision: Decision, market: Market, slots: HoldSlots, now: Date): Promise<DecidedLead> {
+function toRows(decision: Decision, market: Market, slots: HoldSlots, now: Date): DecidedLead {
   const { lead, held, choice } = decision;
-  const earlierHold = (partnerId: string) => held.find((delivery) => delivery.partnerId === partnerId);
   const sends = choice.sends.map((candidate): SendRow => {
     const { partnerId } = candidate;
-    const [earlier, buyer] = [earlierHold(partnerId), market.buyers.get(partnerId)];
+    const [earlier, buyer] = [earlierHold(decision, partnerId), market.buyers.get(partnerId)];
     const offer = buyer === undefined ? null : offerTo(buyer, now);
     return { id: earlier?.id ?? newId(), isNew: earlier === undefined, partnerId, candidate, offer };
   });
   const holds: HoldRow[] = [];
   for (const hold of choice.holds) {
-    const earlier = earlierHold(hold.candidate.partnerId);
-    const isSameWait =
-      earlier?.holdUntil?.getTime() === hold.until.getTime() && earlier.dueAt !== null && earlier.dueAt > now;
-    const slot = isSameWait && earlier.dueAt !== null ? earlier.dueAt : await slots.next(hold);
+    const earlier = earlierHold(decision, hold.candidate.partnerId);
+    const slot = keptSlot(decision, hold, now) ?? slots.next(hold);
     const dueAt = new Date(Math.min(slot.getTime(), lead.holdEndsAt.getTime()));
     holds.push({ id: earlier?.id ?? newId(), isNew: earlier === undefined, hold, dueAt });
   }
   const kept = new Set([...sends, ...holds].map((row) => row.id));
   const cancelledIds = held.filter((delivery) => !kept.has(delivery.id)).map((delivery) => delivery.id);
   return { lead, choice, sends, holds, cancelledIds, ...stateAfter(decision, sends, holds, now) };
+}
+
+function earlierHold({ held }: Decision, partnerId: string): EarlierDelivery | undefined {
+  return held.find((delivery) => delivery.partnerId === partnerId);
+}
+
+/** What waits for the same instant as before keeps its slot. */
+function keptSlot(decision: Decision, { candidate, until }: Hold, now: Date): Date | null {
+  const earlier = earlierHold(decision, candidate.partnerId);
+  if (earlier === undefined || earlier.dueAt === null || earlier.dueAt <= now) return null;
+  return earlier.holdUntil?.getTime() === until.getTime() ? earlier.dueAt : null;
 }
 
 /** The lead's state after the decision, why, and when routing has to look at it again. */

@@ -1,4 +1,6 @@
+import { sql } from "kysely";
 import type { Database } from "../db/database.ts";
+import { recordSet } from "../db/record-set.ts";
 import type { Buyer } from "./assess.ts";
 import type { Hold } from "./choose.ts";
 
@@ -9,33 +11,42 @@ import type { Hold } from "./choose.ts";
 export class HoldSlots {
   readonly #transaction: Database;
   readonly #buyers: ReadonlyMap<string, Buyer>;
-  readonly #latest = new Map<string, Date | null>();
+  readonly #latest = new Map<string, Date>();
 
   constructor(transaction: Database, buyers: ReadonlyMap<string, Buyer>) {
     this.#transaction = transaction;
     this.#buyers = buyers;
   }
 
-  /** The next free slot for a hold; asks the database once for each partner and instant. */
-  async next({ candidate: { partnerId }, until }: Hold): Promise<Date> {
-    const key = `${partnerId} ${until.getTime()}`;
-    const latest = this.#latest.has(key) ? this.#latest.get(key) : await this.#readLatest(partnerId, until);
+  /** Reads which slots are taken, for all holds that are to have one. One statement. */
+  async read(holds: readonly Hold[]): Promise<void> {
+    const waits = new Map(
+      holds.map((hold) => [keyOf(hold), { partner_id: hold.candidate.partnerId, until: hold.until }]),
+    );
+    if (waits.size === 0) return;
+    const rows = [...waits].map(([key, wait]) => ({ key, ...wait }));
+    const { rows: latest } = await sql<{ key: string; dueAt: Date }>`
+      select w.key, d.due_at
+      from ${recordSet(rows, "key text, partner_id uuid, until timestamptz")} as w
+      cross join lateral (
+        select due_at from deliveries
+        where partner_id = w.partner_id and hold_until = w.until and state = 'held'
+        order by due_at desc limit 1) d
+    `.execute(this.#transaction);
+    for (const { key, dueAt } of latest) this.#latest.set(key, dueAt);
+  }
+
+  /** The next free slot for a hold that was read. */
+  next(hold: Hold): Date {
+    const { candidate, until } = hold;
+    const { partnerId } = candidate;
+    const key = keyOf(hold);
+    const latest = this.#latest.get(key);
     const spreadMs = this.#buyers.get(partnerId)?.spreadMs ?? 0;
-    const slot = latest == null ? until : new Date(Math.max(until.getTime(), latest.getTime() + spreadMs));
+    const slot = latest === undefined ? until : new Date(Math.max(until.getTime(), latest.getTime() + spreadMs));
     this.#latest.set(key, slot);
     return slot;
   }
-
-  async #readLatest(partnerId: string, until: Date): Promise<Date | null> {
-    const row = await this.#transaction
-      .selectFrom("deliveries")
-      .select("dueAt")
-      .where("partnerId", "=", partnerId)
-      .where("holdUntil", "=", until)
-      .where("state", "=", "held")
-      .orderBy("dueAt", "desc")
-      .limit(1)
-      .executeTakeFirst();
-    return row?.dueAt ?? null;
-  }
 }
+
+const keyOf = ({ candidate, until }: Hold): string => `${candidate.partnerId} ${until.getTime()}`;

@@ -31,7 +31,8 @@ export interface LoadedMarket extends Market {
 /**
  * Loads everything that decides who gets a campaign's leads. With `lock`, nobody else takes or gives back places or money
  * of these partners until the transaction ends: a decision made on it is exact. Locks are taken in the same order
- * everywhere: leads, the campaign's rotation, usage rows (by partner and campaign), accounts (by id).
+ * everywhere: leads, the campaign's rotation, usage rows (by partner and campaign), accounts (by id). Routing alone has the rotation
+ * before its leads; it waits for no lead, but passes over those that somebody has.
  */
 export async function loadMarket(
   transaction: Database,

@@ -8,7 +8,7 @@ import { isPassingTrouble } from "../db/passing-trouble.ts";
 import { recordSet } from "../db/record-set.ts";
 import { describeError } from "../describe-error.ts";
 import type { OutOfFunds } from "./choose.ts";
-import { type ClaimedLead, type DecidedLead, decideLead, type EarlierDelivery } from "./decide-lead.ts";
+import { type ClaimedLead, type DecidedLead, decideLeads, type EarlierDelivery } from "./decide-lead.ts";
 import { HoldSlots } from "./hold-slots.ts";
 import { type LoadedMarket, loadMarket, readRoutedCampaign, routedPartnerIds } from "./market.ts";
 import { isOpenTransfer, tellOfOffers, transferMs } from "./offers.ts";
@@ -109,9 +109,10 @@ async function routeBatch(
     context.database,
     organisationId,
     async (transaction, last) => {
-      const [leads, campaign] = await Promise.all([
-        claimLeads(transaction, campaignId, leadId, now),
+      // Who waits for the campaign has no lead in hand meanwhile.
+      const [campaign, leads] = await Promise.all([
         readRoutedCampaign(transaction, campaignId, "lock"),
+        claimLeads(transaction, campaignId, leadId, now),
       ]);
       if (leads.length === 0) return { leads: 0, partnerIds: new Set<string>(), hasOffers: false };
       claimed.push(...leads.map(({ id }) => id));
@@ -123,11 +124,8 @@ async function routeBatch(
       const inTransfer = leads.filter(({ id }) => earlier.get(id)?.some(isOpenTransfer));
       await leaveToAgents(transaction, inTransfer, now);
 
-      const decided: DecidedLead[] = [];
-      for (const lead of leads.filter((one) => !inTransfer.includes(one))) {
-        const deliveries = earlier.get(lead.id) ?? [];
-        decided.push(await decideLead(lead, deliveries, campaign.whenUncertain, market, slots, now));
-      }
+      const decidable = leads.filter((lead) => !inTransfer.includes(lead));
+      const decided = await decideLeads(decidable, earlier, campaign.whenUncertain, market, slots, now);
       const sends = decided.flatMap((lead) => lead.sends);
       const offeredIds = sends.flatMap(({ id, offer }) => (offer === null ? [] : [id]));
       const save = async () => saveDecisions(transaction, organisationId, campaignId, decided, market, now);
