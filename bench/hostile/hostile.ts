@@ -30,7 +30,7 @@ that mean ill, all on this machine's loopback addresses. Nothing is left behind.
   --backend postgres|redis|both   the queue; both if redis-server is found, else postgres
   --seed N                        the same numbers again; a new seed is drawn and printed otherwise
   --only NAME,NAME                some groups of attacks: ${"intake, templates, targets, answers, stranger, strings, money, guessing, rights, portal"}
-  --short                         one or two minutes for each backend, in place of ten
+  --short                         about four minutes for each backend, in place of twenty
   --json                          as last line: {"cases","crashes","leaks","accepted_bad","server_errors"}
   --help                          this text
 
