@@ -24,7 +24,7 @@ go to bench/results. Ends with 1 if a lead was lost, doubled, or given to a part
 slow.
 
   --backend postgres|redis   only this queue backend (default: both, Redis where redis-server is in PATH)
-  --only PART                only this part:
+  --only PART,PART           only these parts:
 ${partNames.map((name) => `                               ${name.padEnd(8)}${parts[name]}`).join("\n")}
   --full                     longer runs, each mix at 80 % of its top rate too, Handoff in one process too, and the parts
                              stored and memory: again with 1,000, 100,000 and 1,000,000 leads stored, with 1,000,000
@@ -63,9 +63,11 @@ export function readOptions(words: readonly string[]): ReadOptions {
     if (values.help) return { kind: "help" };
     const { backend, only, full, json } = values;
     const backends = (["postgres", "redis"] as const).filter((name) => name === (backend ?? name));
-    const chosen = partNames.filter((name) => (only === undefined ? full || name in mixes : name === only));
+    const named = only?.split(",");
+    const unknown = named?.find((name) => !partNames.some((known) => known === name));
+    const chosen = partNames.filter((name) => (named === undefined ? full || name in mixes : named.includes(name)));
     if (backends.length === 0) return { kind: "misused", problem: `There is no backend ${backend}.` };
-    if (chosen.length === 0) return { kind: "misused", problem: `There is no part ${only}.` };
+    if (unknown !== undefined) return { kind: "misused", problem: `There is no part ${unknown}.` };
     return { kind: "run", options: { backends, parts: chosen, full, json } };
   } catch (error) {
     return { kind: "misused", problem: error instanceof Error ? error.message : String(error) };

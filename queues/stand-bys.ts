@@ -34,7 +34,8 @@ export function createStandBys(backend: QueueBackend, onError: (error: Error) =>
   const whatOf = (name: string, key: string) => `${name}-${key}`;
   /** When this process last offered itself for what. */
   const offers = new Map<string, number>();
-  const others = new Map<string, { readonly by: string; readonly until: number }>();
+  /** Who stands by for what, and until when; in the order in which they are to be given something. */
+  const others = new Map<string, Map<string, number>>();
   let ownChannel: Listening | null = null;
 
   function make(what: string | null): void {
@@ -43,25 +44,31 @@ export function createStandBys(backend: QueueBackend, onError: (error: Error) =>
 
   return {
     async give(name, key, payload) {
-      const what = whatOf(name, key);
-      const other = others.get(what);
-      if (other === undefined) return false;
-      const isHeard =
-        performance.now() < other.until &&
-        (await backend.say(other.by, JSON.stringify({ name, payload })).catch((error: Error) => {
+      const standing = others.get(whatOf(name, key)) ?? new Map<string, number>();
+      for (const [by, until] of [...standing]) {
+        standing.delete(by);
+        if (performance.now() >= until) continue;
+        // The others have their turn first: where leads keep more than one worker busy, they share the work.
+        standing.set(by, until);
+        const isHeard = await backend.say(by, JSON.stringify({ name, payload })).catch((error: Error) => {
           onError(error);
           return false;
-        }));
-      if (!isHeard && others.get(what) === other) others.delete(what);
-      return isHeard;
+        });
+        if (isHeard) return true;
+        standing.delete(by);
+      }
+      return false;
     },
     follow() {
       backend.listen(offersChannel, (message) => {
         const offer = read(offered, message);
         if (offer === null) return;
         const { by, what } = offer;
-        if (what !== null) others.set(what, { by, until: performance.now() + offerMs });
-        else for (const [known, other] of others) if (other.by === by) others.delete(known);
+        if (what === null) for (const standing of others.values()) standing.delete(by);
+        else {
+          const standing = others.get(what) ?? new Map<string, number>();
+          others.set(what, standing.set(by, performance.now() + offerMs));
+        }
       });
     },
     open(hear, stopping) {

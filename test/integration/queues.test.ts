@@ -170,6 +170,28 @@ describe.each(queueBackends())("wake-ups on $name", (backend) => {
       expect(byQueue.length).toBe(queued);
     });
 
+    test("shares it with others that stand by", async () => {
+      const { give, offer, here } = openThree("sharing");
+      const other = open("sharing");
+      const there: string[] = [];
+      other.waker.doHere(job, 1, new AbortController().signal, async (payload) => {
+        there.push(job.payload.parse(payload).id);
+      });
+      await offer("one");
+      await until(async () => {
+        other.waker.standBy(job, { id: "one" });
+        await give("one");
+        return there.length > 0;
+      });
+      await settle(here);
+      const before = [here.length, there.length];
+      for (let wakes = 1; wakes <= 20; wakes += 1) {
+        await give("one");
+        await until(() => here.length + there.length >= (before[0] ?? 0) + (before[1] ?? 0) + wakes);
+      }
+      expect([here.length, there.length]).toEqual(before.map((count) => count + 10));
+    });
+
     test("leaves it to the queue where it has no place free", async () => {
       const { give, offer, byQueue, letEnd } = openThree("full");
       await offer("one");

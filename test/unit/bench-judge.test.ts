@@ -89,6 +89,7 @@ describe("words after `npm run bench --`", () => {
     const all = ["json1", "json50", "soap10", "hang20"];
     expect(readOptions([])).toMatchObject({ options: { backends: ["postgres", "redis"], parts: all, full: false } });
     expect(readOptions(["--full"])).toMatchObject({ options: { parts: [...all, "stored", "memory"], full: true } });
+    expect(readOptions(["--only", "memory,json1"])).toMatchObject({ options: { parts: ["json1", "memory"] } });
     expect(readOptions(["--only", "memory", "--backend", "redis"])).toMatchObject({
       options: { backends: ["redis"], parts: ["memory"], full: false },
     });
