@@ -34,8 +34,7 @@ export function createStandBys(backend: QueueBackend, onError: (error: Error) =>
   const whatOf = (name: string, key: string) => `${name}-${key}`;
   /** When this process last offered itself for what. */
   const offers = new Map<string, number>();
-  /** Who stands by for what, and until when; in the order in which they are to be given something. */
-  const others = new Map<string, Map<string, number>>();
+  const others = new Others();
   let ownChannel: Listening | null = null;
 
   function make(what: string | null): void {
@@ -43,32 +42,17 @@ export function createStandBys(backend: QueueBackend, onError: (error: Error) =>
   }
 
   return {
-    async give(name, key, payload) {
-      const standing = others.get(whatOf(name, key)) ?? new Map<string, number>();
-      for (const [by, until] of [...standing]) {
-        standing.delete(by);
-        if (performance.now() >= until) continue;
-        // The others have their turn first: where leads keep more than one worker busy, they share the work.
-        standing.set(by, until);
-        const isHeard = await backend.say(by, JSON.stringify({ name, payload })).catch((error: Error) => {
+    give: async (name, key, payload) =>
+      others.find(whatOf(name, key), async (by) =>
+        backend.say(by, JSON.stringify({ name, payload })).catch((error: Error) => {
           onError(error);
           return false;
-        });
-        if (isHeard) return true;
-        standing.delete(by);
-      }
-      return false;
-    },
+        }),
+      ),
     follow() {
       backend.listen(offersChannel, (message) => {
         const offer = read(offered, message);
-        if (offer === null) return;
-        const { by, what } = offer;
-        if (what === null) for (const standing of others.values()) standing.delete(by);
-        else {
-          const standing = others.get(what) ?? new Map<string, number>();
-          others.set(what, standing.set(by, performance.now() + offerMs));
-        }
+        if (offer !== null) others.hear(offer.by, offer.what);
       });
     },
     open(hear, stopping) {
@@ -89,6 +73,33 @@ export function createStandBys(backend: QueueBackend, onError: (error: Error) =>
       make(what);
     },
   };
+}
+
+/** Who stands by for what, and until when; in the order in which they are to be given something. */
+class Others {
+  readonly #standing = new Map<string, Map<string, number>>();
+
+  /** An offer; without `what`, that `by` is leaving. */
+  hear(by: string, what: string | null): void {
+    if (what === null) {
+      for (const standing of this.#standing.values()) standing.delete(by);
+      return;
+    }
+    const standing = this.#standing.get(what) ?? new Map<string, number>();
+    this.#standing.set(what, standing.set(by, performance.now() + offerMs));
+  }
+
+  /** Finds one that hears; the others have their turn before it is asked again, so that they share what keeps more than one busy. */
+  async find(what: string, isHeardBy: (by: string) => Promise<boolean>): Promise<boolean> {
+    const standing = this.#standing.get(what) ?? new Map<string, number>();
+    for (const [by, until] of [...standing]) {
+      standing.delete(by);
+      if (performance.now() >= until || !(await isHeardBy(by))) continue;
+      standing.set(by, until);
+      return true;
+    }
+    return false;
+  }
 }
 
 /** What another version of the product says, or somebody else altogether, is not listened to. */

@@ -254,16 +254,22 @@ function endpointClauses(
 
 /**
  * A sale of an exclusive lead is its end. Every other final state goes to routing, which has the whole picture: the next
- * partner, more partners of a shared lead, or the end.
+ * partner, more partners of a shared lead, or the end. A lead that was sent again and is as it was stays as it is, unless routing
+ * found it on its way and waits for that.
  */
 function leadClauses(won: readonly WonAttempt[], now: Date): RawBuilder<unknown> {
   const rows = won
-    .filter(({ next, delivery }) => next.state !== "sending" && next.state !== delivery.redeliveryOf)
-    .map((attempt) => ({
-      id: attempt.delivery.leadId,
-      is_sold: attempt.next.state === "delivered",
-      cost_minor: owedFor(attempt).ofLeadMinor,
-    }));
+    .filter(({ next }) => next.state !== "sending")
+    .map((attempt) => {
+      const { delivery, next } = attempt;
+      const isAsBefore = next.state === delivery.redeliveryOf;
+      return {
+        id: delivery.leadId,
+        is_as_before: isAsBefore,
+        is_sold: next.state === "delivered" && !isAsBefore,
+        cost_minor: isAsBefore ? 0 : owedFor(attempt).ofLeadMinor,
+      };
+    });
   return sql`
     moved_on as (
       update leads l
@@ -272,13 +278,13 @@ function leadClauses(won: readonly WonAttempt[], now: Date): RawBuilder<unknown>
           state_reason = null,
           finished_at = case when e.ends then ${now}::timestamptz end,
           due_at = case when e.ends then null else ${now}::timestamptz end
-      from ${recordSet(rows, "id uuid, is_sold boolean, cost_minor bigint")} as g
+      from ${recordSet(rows, "id uuid, is_as_before boolean, is_sold boolean, cost_minor bigint")} as g
       join leads own on own.id = g.id
       join campaigns k on k.id = own.campaign_id
       -- Held for others it may be where it was not exclusive before.
       cross join lateral (select g.is_sold and k.sale_limit = 1 and not exists (
         select from deliveries h where h.lead_id = g.id and ${isInState("h", "held")}) as ends) e
-      where l.id = g.id and l.state not in ('erased', 'returned')
+      where l.id = g.id and l.state not in ('erased', 'returned') and (not g.is_as_before or l.state = 'routing')
       returning l.campaign_id, l.due_at
     )`;
 }

@@ -37,7 +37,8 @@ afterAll(async () => {
 async function countConnections(): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     select count(*)::integer as count from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() and application_name not like 'handoff asks%'
+    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+      and application_name not like 'handoff asks%'
   `.execute(database);
   return rows[0]?.count ?? 0;
 }

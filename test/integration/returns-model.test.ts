@@ -312,6 +312,6 @@ test("property: so they do when eight do everything at once", async () => {
       await seller.settle();
       await expectInvariants(seller, shop);
     }),
-    { numRuns: 4 },
+    { numRuns: 4, endOnFailure: true },
   );
 }, 240_000);
