@@ -22,13 +22,16 @@ interface Connection {
   /** Bytes to and fro: while they stand still, it is silent. */
   bytes: number;
   silentSince: number;
+  /** Bytes to PostgreSQL, which ends sessions that say nothing for long, however much a listener hears. */
+  bytesWritten: number;
+  saidAt: number;
   forgotten: number;
 }
 
 /**
  * Breaks those connections of a pool that lead nowhere: a lost route and a machine without power close nothing, and who waits
  * for an answer would wait for ever. One that waits although PostgreSQL has nothing to do for it is broken within seconds; a
- * statement that is slow is not. One that waits for nothing, as a listener does, is asked something when it has been silent for
+ * statement that is slow is not. One that waits for nothing, as a listener does, is asked something when nothing was said to it for
  * long, or when another of the pool was broken.
  */
 export function breakSilentConnections(pool: pg.Pool, databaseUrl: string, patience: Patience): void {
@@ -51,7 +54,7 @@ export function breakSilentConnections(pool: pg.Pool, databaseUrl: string, patie
     if (isLooking) return;
     isLooking = true;
     for (const connection of connections) {
-      if (silenceOf(connection) > patience.giveUpAfterMs && !isWaiting(connection)) ask(connection);
+      if (quietOf(connection) > patience.giveUpAfterMs && !isWaiting(connection)) ask(connection);
     }
     const silent = [...connections].filter(
       (connection) => silenceOf(connection) > patience.askAfterMs && isWaiting(connection),
@@ -88,7 +91,8 @@ function follow(client: pg.PoolClient): Connection | null {
   const stream = streamOf(client);
   const processId = "processID" in client ? client.processID : null;
   if (stream === null || typeof processId !== "number") return null;
-  return { client, stream, processId, bytes: 0, silentSince: performance.now(), forgotten: 0 };
+  const now = performance.now();
+  return { client, stream, processId, bytes: 0, silentSince: now, bytesWritten: 0, saidAt: now, forgotten: 0 };
 }
 
 /** How long nothing has gone to and fro, in milliseconds. */
@@ -99,6 +103,13 @@ function silenceOf(connection: Connection): number {
     Object.assign(connection, { bytes, silentSince: performance.now(), forgotten: 0 });
   }
   return performance.now() - connection.silentSince;
+}
+
+/** How long nothing was said to PostgreSQL, in milliseconds. */
+function quietOf(connection: Connection): number {
+  const { bytesWritten } = connection.stream;
+  if (bytesWritten !== connection.bytesWritten) Object.assign(connection, { bytesWritten, saidAt: performance.now() });
+  return performance.now() - connection.saidAt;
 }
 
 const isWaiting = ({ client }: Connection): boolean => "readyForQuery" in client && client.readyForQuery !== true;

@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { connect, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "@jest/globals";
 import pg from "pg";
 import { createPool } from "../../src/db/database.ts";
@@ -130,6 +131,24 @@ test("a listener that hears nothing for long stays connected", async () => {
   await listener.query("notify something");
   await heard;
   listener.release();
+});
+
+test("a listener that hears all the time is asked something all the same: PostgreSQL ends sessions that say nothing", async () => {
+  const { databaseUrl } = await openDatabaseOfTest();
+  const pool = openPool(databaseUrl, { size: 2 });
+  const [listener, speaker] = [await pool.connect(), await pool.connect()];
+  let isEnded = false;
+  listener.once("end", () => {
+    isEnded = true;
+  });
+  await listener.query("listen something; set idle_session_timeout = '1s'");
+  for (let times = 0; times < 40; times += 1) {
+    await speaker.query("notify something");
+    await sleep(50);
+  }
+  expect(isEnded).toBe(false);
+  listener.release();
+  speaker.release();
 });
 
 test.each(["application", "queue"] as const)(
